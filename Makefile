@@ -1,0 +1,38 @@
+# quickstart and test are the front door: each works on a fresh machine and installs what it needs into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := $(abspath ../shared)
+# Real data, where a checkout has it beside it; tests that need it skip with a reason elsewhere.
+export LIGHTNING_DNA_DATA ?= $(if $(wildcard $(DATA)/data),$(DATA),)
+
+.PHONY: install quickstart test test-all check bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	touch $@
+
+quickstart: install
+	$(BIN)/lightning-dna run quickstart --out quickstart --workers 2
+
+test: install
+	$(BIN)/python -m pytest -q
+
+test-all: install
+	$(BIN)/python -m pytest -q -m 'slow or not slow'
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+bench: install
+	$(BIN)/python benchmarks/speed/data_path.py
+
+clean:
+	rm -rf $(VENV) quickstart dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,242 @@
+"""The command line: parse, call one verb, print.
+
+Heavy imports stay inside the verbs. Data go to stdout, progress and messages to stderr. Exit
+status: 0 done, 1 done but with failed cells, 2 the input was wrong (message only), 130
+interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_dna import __version__, catalog
+from lightning_dna.errors import LightningDNAError
+
+_EPILOG = """\
+A study in four commands:
+  lightning-dna list                      the shipped recipes, suites and tasks
+  lightning-dna plan quickstart           its arms, parameters, FLOPs, time and memory
+  lightning-dna run quickstart --out out  run what is missing, then write out/report.html
+  lightning-dna report out                the report again, from the results on disk
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: The words after the program's name; ``sys.argv`` by default.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.verb(options) or 0)
+    except LightningDNAError as error:
+        print(f"lightning-dna: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lightning-dna: interrupted; run the same command to go on.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) left early; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Build the parser."""
+    parser = argparse.ArgumentParser(
+        prog="lightning-dna",
+        description="Ablations and rigorous evaluation of DNA language models.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    verb = commands.add_parser("list", help="the shipped recipes, suites and tasks")
+    verb.set_defaults(verb=_list)
+
+    verb = commands.add_parser("show", help="print a recipe, suite or task card")
+    verb.add_argument("name", help="a shipped name, or a path")
+    verb.set_defaults(verb=_show)
+
+    verb = commands.add_parser("plan", help="what a recipe would run, and its price")
+    _add_recipe(verb)
+    verb.set_defaults(verb=_plan)
+
+    verb = commands.add_parser("run", help="run what is missing of a recipe, then report")
+    _add_recipe(verb)
+    verb.add_argument("--out", type=Path, help="results folder (default: ./NAME-OF-RECIPE)")
+    verb.add_argument("--workers", type=int, default=1, help="processes (default: 1, in this one)")
+    verb.set_defaults(verb=_run)
+
+    verb = commands.add_parser("status", help="the state of every cell of a study")
+    verb.add_argument("study", type=Path, help="results folder")
+    verb.set_defaults(verb=_status)
+
+    verb = commands.add_parser("retry", help="run the failed and missing cells of a study")
+    verb.add_argument("study", type=Path, help="results folder")
+    verb.add_argument("--workers", type=int, default=1)
+    verb.set_defaults(verb=_retry)
+
+    verb = commands.add_parser("report", help="compare what is on disk and write the report")
+    verb.add_argument("study", type=Path, help="results folder")
+    verb.set_defaults(verb=_report)
+
+    verb = commands.add_parser("tune", help="search settings under the same budget for every arm")
+    _add_recipe(verb)
+    verb.add_argument("--out", type=Path, help="folder (default: ./NAME-OF-RECIPE-tune)")
+    verb.set_defaults(verb=_tune)
+
+    verb = commands.add_parser("memorize", help="training against held-out chromosomes")
+    verb.add_argument("study", type=Path, help="results folder")
+    verb.set_defaults(verb=_memorize)
+
+    verb = commands.add_parser("worker")  # started by `run --workers`; not in the help
+    verb.add_argument("study", type=Path)
+    verb.add_argument("--threads", type=int, default=0)
+    verb.set_defaults(verb=_worker)
+    return parser
+
+
+def _add_recipe(verb: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a recipe and change it."""
+    verb.add_argument("recipe", help="a shipped name (see `list`) or the path of a YAML file")
+    verb.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="dotted overrides of any key, e.g. data.genome=PATH seeds=[0,1] model.width=64",
+    )
+
+
+def _list(options: argparse.Namespace) -> None:
+    """Print the shipped entries with their first line of purpose."""
+    from lightning_dna.settings import load_yaml
+
+    titles: dict[catalog.Kind, tuple[str, str]] = {
+        "recipe": ("recipes", "question"),
+        "suite": ("suites", "description"),
+        "task": ("tasks", "title"),
+    }
+    for kind, (heading, key) in titles.items():
+        print(f"{heading}:")
+        for name in catalog.names(kind):
+            purpose = str(load_yaml(catalog.resolve(kind, name)).get(key, ""))
+            print(f"  {name:<24} {' '.join(purpose.split())}")
+        print()
+
+
+def _show(options: argparse.Namespace) -> None:
+    """Print the YAML of whatever has this name."""
+    kinds: tuple[catalog.Kind, ...] = ("recipe", "suite", "task")
+    if not options.name.endswith((".yaml", ".yml")):
+        kinds = tuple(kind for kind in kinds if options.name in catalog.names(kind)) or ("recipe",)
+    print(catalog.resolve(kinds[0], options.name).read_text(encoding="utf-8"), end="")
+
+
+def _plan(options: argparse.Namespace) -> None:
+    """Print what would run."""
+    from lightning_dna.study.plan import plan_table
+    from lightning_dna.study.study import load_study
+
+    print(plan_table(load_study(options.recipe, options.overrides)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run what is missing, compare and report."""
+    from lightning_dna.study.study import load_study
+
+    study = load_study(options.recipe, options.overrides)
+    folder = options.out or Path(study.name)
+    return _execute_and_report(study, folder, workers=options.workers)
+
+
+def _retry(options: argparse.Namespace) -> int:
+    """Clear the failures and run again."""
+    from lightning_dna.study.run import clear_failures
+    from lightning_dna.study.study import open_study
+
+    study = open_study(options.study)
+    cleared = clear_failures(study, options.study)
+    print(f"{cleared} failed cell(s) will be tried again", file=sys.stderr)
+    return _execute_and_report(study, options.study, workers=options.workers)
+
+
+def _execute_and_report(study: "Study", folder: Path, *, workers: int) -> int:
+    """Run a study's missing cells; report on what is done even where some failed."""
+    from lightning_dna.study.run import execute
+
+    outcome = execute(study, folder, workers=workers)
+    if outcome.done:
+        _write_report(study, folder)
+    if outcome.failed:
+        print(
+            f"{outcome.failed} cell(s) failed; see `lightning-dna status {folder}`, "
+            f"then `lightning-dna retry {folder}`.",
+            file=sys.stderr,
+        )
+    return 1 if outcome.failed else 0
+
+
+def _write_report(study: "Study", folder: Path) -> None:
+    """Compare, render, and print the main table."""
+    from lightning_dna.report.page import render
+    from lightning_dna.report.results import load_results
+    from lightning_dna.report.tables import terminal_table
+    from lightning_dna.study.compare import write_results
+
+    write_results(study, folder)
+    page = render(folder)
+    print(terminal_table(load_results(folder)))
+    print(f"\nreport: {page}")
+
+
+def _status(options: argparse.Namespace) -> None:
+    """Print the state of every cell."""
+    from lightning_dna.study.run import status_table
+    from lightning_dna.study.study import open_study
+
+    print(status_table(open_study(options.study), options.study))
+
+
+def _report(options: argparse.Namespace) -> None:
+    """Compare and render again."""
+    from lightning_dna.study.study import open_study
+
+    _write_report(open_study(options.study), options.study)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    """Search settings arm by arm."""
+    from lightning_dna.study.study import load_study
+    from lightning_dna.study.tune import tune
+
+    study = load_study(options.recipe, options.overrides)
+    folder = options.out or Path(f"{study.name}-tune")
+    print(tune(study, folder))
+
+
+def _memorize(options: argparse.Namespace) -> None:
+    """Print accuracy on training and held-out chromosomes, and their gap."""
+    from lightning_dna.study.memorize import memorize
+    from lightning_dna.study.study import open_study
+
+    print(memorize(open_study(options.study), options.study))
+
+
+def _worker(options: argparse.Namespace) -> None:
+    """Work through a study's cells as one of several processes."""
+    from lightning_dna.study.run import work
+
+    work(options.study, threads=options.threads)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""From genome to training batches: windows, masks, length schedule, batch plans."""

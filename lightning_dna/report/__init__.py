@@ -1,0 +1,1 @@
+"""From a results folder to a page: tables, figures and wording, all pure functions of files."""

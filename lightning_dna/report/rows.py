@@ -1,0 +1,222 @@
+"""The rows of the results files, and a reader that checks every field of every line."""
+
+import csv
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning_dna.errors import ResultsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmCost:
+    """One line of ``arms.csv``: what an arm cost. NaN where something was not measured.
+
+    Attributes:
+        arm: Name.
+        kind: ``"model"`` or ``"baseline"`` (a reference that is not trained, such as Markov).
+        parameters: Trainable parameters.
+        flops_per_base: Floating-point operations of a forward pass, per base.
+        tokens: Training tokens spent per seed.
+        train_seconds: Mean wall time of training per seed.
+        tokens_per_second: Mean training throughput.
+        peak_memory_mib: Largest memory of any seed.
+        padding_fraction: Share of padded positions, in [0, 1].
+        seeds_done: Finished seeds.
+        seeds_failed: Failed seeds.
+    """
+
+    arm: str
+    kind: str
+    parameters: float
+    flops_per_base: float
+    tokens: float
+    train_seconds: float
+    tokens_per_second: float
+    peak_memory_mib: float
+    padding_fraction: float
+    seeds_done: int
+    seeds_failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One line of ``estimates.csv``: a metric of one arm on one task, with its interval."""
+
+    variant: str
+    kind: str
+    task: str
+    metric: str
+    estimate: float
+    se: float
+    df: float
+    low: float
+    high: float
+    n_units: int
+    n_examples: int
+    n_seeds: int
+    unit: str
+    scope: str
+    flags: tuple[str, ...]
+    signature: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One line of ``comparisons.csv``: an arm minus the baseline on one task and metric.
+
+    ``n_seeds`` is text because the two arms may differ in it (``"2/3"``).
+    """
+
+    task: str
+    variant: str
+    baseline: str
+    metric: str
+    scope: str
+    unit: str
+    n_units: int
+    n_examples: int
+    n_seeds: str
+    estimate: float
+    baseline_estimate: float
+    delta: float
+    se: float
+    df: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    verdict: str
+    mde80: float
+    design_effect: float
+    n_undefined: int
+    flags: tuple[str, ...]
+    signature: str
+    planned: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One line of ``curves.csv``: a logged moment of one training run."""
+
+    arm: str
+    seed: int
+    step: int
+    tokens: float
+    length: float
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float
+    valid_accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChromosomeEstimate:
+    """One line of ``chromosomes.csv``: a metric of one arm on one chromosome."""
+
+    variant: str
+    chrom: str
+    part: str
+    metric: str
+    estimate: float
+    low: float
+    high: float
+    n_units: int
+
+
+Row = TypeVar("Row", ArmCost, Estimate, Difference, CurvePoint, ChromosomeEstimate)
+
+
+def read_rows(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
+    """Read a CSV file into rows; columns that the row type does not know are ignored.
+
+    Args:
+        path: The file; its first line names the columns.
+        row_type: One of the row classes of this module.
+
+    Returns:
+        One row per line, in the order of the file. An empty cell is NaN in a column of decimal
+        numbers and an empty tuple in a column of flags.
+
+    Raises:
+        ResultsError: If the file cannot be read, a column is missing, or a cell does not parse.
+    """
+    fields = {field.name: field.type for field in dataclasses.fields(row_type)}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            found = list(reader.fieldnames or [])
+            missing = [name for name in fields if name not in found]
+            if missing:
+                raise ResultsError(
+                    f"{path} lacks column {', '.join(missing)}; found: {', '.join(found) or 'none'}"
+                    f". {next_step(path)}"
+                )
+            return tuple(_build(line, row_type, fields, path, reader.line_num) for line in reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"cannot read {path}: {error}. {next_step(path)}") from error
+
+
+def next_step(path: Path) -> str:
+    """Return the sentence that says how to get a good results file in place of ``path``."""
+    return (
+        f"Run `lightning-dna report {path.parent.parent}` to compute it again from the scores kept"
+        " there."
+    )
+
+
+def _build(
+    line: Mapping[str, Any], row_type: type[Row], fields: Mapping[str, Any], path: Path, number: int
+) -> Row:
+    """Convert one CSV line."""
+    values: dict[str, Any] = {}
+    for name, wanted in fields.items():
+        text = line[name]
+        try:
+            if text is None:
+                raise ValueError("the line ends early")
+            values[name] = _CONVERTERS[wanted](text.strip())
+        except ValueError as error:
+            raise ResultsError(
+                f"{path}, line {number}, column {name}: found {text!r} ({error}). {next_step(path)}"
+            ) from error
+    return row_type(**values)
+
+
+def _whole(text: str) -> int:
+    """Convert a whole number, also when a table library wrote it as ``3.0``."""
+    number = float(text)
+    if not math.isfinite(number) or number != int(number):
+        raise ValueError("not a whole number")
+    return int(number)
+
+
+def _decimal(text: str) -> float:
+    """Convert a decimal number; an empty cell is NaN."""
+    return float(text) if text else math.nan
+
+
+def _truth(text: str) -> bool:
+    """Convert ``true`` or ``false`` in any case."""
+    allowed = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in allowed:
+        raise ValueError("allowed: true, false")
+    return allowed[text.lower()]
+
+
+def _flags(text: str) -> tuple[str, ...]:
+    """Split flags at anything that cannot be part of one (semicolons, brackets, quotes)."""
+    return tuple(re.findall(r"[A-Za-z][\w.=%-]*", text))
+
+
+_CONVERTERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _whole,
+    float: _decimal,
+    bool: _truth,
+    tuple[str, ...]: _flags,
+}

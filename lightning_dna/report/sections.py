@@ -1,0 +1,336 @@
+"""What stands on the page and in which order; HTML and Markdown are written from this alone."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_dna.report import figures, series
+from lightning_dna.report.numbers import ABSENT, display, duration, fixed, listing, magnitude
+from lightning_dna.report.results import Results
+from lightning_dna.report.rows import Difference, Estimate
+from lightning_dna.report.tables import (
+    Cell,
+    Column,
+    Table,
+    TableRow,
+    context_lengths,
+    gap_tables,
+    main_tables,
+    strata_tables,
+    task_tables,
+)
+from lightning_dna.report.wording import flags_by_name, how_to_read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure: file name without ending, SVG text, caption (also its text alternative)."""
+
+    name: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One section of the page.
+
+    Attributes:
+        anchor: Identifier in the page.
+        title: Heading.
+        paragraphs: Text before everything else.
+        drawings: Figures.
+        tables: Tables.
+        folded: A table that the page folds away and Markdown leaves to ``table.csv``.
+        code: Preformatted text, may be empty.
+    """
+
+    anchor: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: Table | None = None
+    code: str = ""
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the sections beneath the verdict, top to bottom."""
+    return [
+        Section(anchor="main", title="Main results", **_main(results)),
+        _differences(results),
+        Section(
+            anchor="tasks",
+            title="Every task",
+            paragraphs=("Tasks are shown one by one; no average over tasks is formed.",),
+            tables=tuple(task_tables(results)),
+        ),
+        _drawn(
+            "cost",
+            "Accuracy against cost",
+            [("cost", series.cost_panels(results), figures.cost)],
+            "The first planned metric against what each arm costs. Throughput and memory are those"
+            " of the machine named under provenance; parameters have no better direction.",
+            "No arm has both a planned result and a recorded cost.",
+        ),
+        _drawn(
+            "curves",
+            "Learning curves",
+            [("curves", series.curve_panels(results), figures.curves)],
+            "Thin lines are seeds, thick lines their mean.",
+            "No learning curves were recorded (results/curves.csv is absent or empty).",
+        ),
+        _drawn(
+            "chromosomes",
+            "Chromosome by chromosome",
+            [("chromosomes", series.chromosome_panels(results), figures.chromosomes)],
+            "Each point is one chromosome with its interval. A model that memorizes is better on"
+            " the chromosomes it was trained on.",
+            "No results per chromosome were recorded (results/chromosomes.csv is absent or empty).",
+        ),
+        _parts(results),
+        Section(anchor="reading", title="How to read this", paragraphs=tuple(how_to_read(results))),
+        _warnings(results),
+        _failures(results),
+        _provenance(results),
+    ]
+
+
+def _main(results: Results) -> dict[str, Any]:
+    """Return the content of the first section."""
+    tables = tuple(main_tables(results))
+    if not tables:
+        return {"paragraphs": ("Nothing was scored.",)}
+    return {"tables": tables}
+
+
+Draw = Callable[..., str]
+
+
+def _drawn(
+    anchor: str,
+    title: str,
+    figures_wanted: Sequence[tuple[str, Sequence[Any], Draw]],
+    caption: str,
+    missing: str,
+) -> Section:
+    """Return a section of figures, or one that says why there is none."""
+    drawings = tuple(
+        Drawing(name=name, svg=draw(panels, prefix=name), caption=caption)
+        for name, panels, draw in figures_wanted
+        if panels
+    )
+    return Section(
+        anchor=anchor, title=title, drawings=drawings, paragraphs=() if drawings else (missing,)
+    )
+
+
+def _differences(results: Results) -> Section:
+    """Return the forest plots: planned comparisons, then the others."""
+    level = f"{results.study.level:.0%}"
+    base = results.study.baseline
+    band = (
+        " The shaded band is the declared margin of equivalence." if results.study.margins else ""
+    )
+    drawings = []
+    for name, pairs, kind in (
+        ("forest_planned", results.primary, "Planned" if results.study.planned else "Primary"),
+        ("forest_other", series.other_pairs(results), "Exploratory"),
+    ):
+        panels = series.forest_panels(results, pairs)
+        if panels:
+            caption = f"{kind} comparisons: each arm minus {base}, with {level} intervals.{band}"
+            svg = figures.forest(panels, prefix=name)
+            drawings.append(Drawing(name=name, svg=svg, caption=caption))
+    missing = () if drawings else (f"There is no other arm to compare with {base}.",)
+    return Section(
+        anchor="differences",
+        title="Differences to the baseline",
+        drawings=tuple(drawings),
+        paragraphs=missing,
+    )
+
+
+def _parts(results: Results) -> Section:
+    """Return repeat and unique sequence, and the memorization gap."""
+    tables = (*strata_tables(results), *gap_tables(results))
+    panels = series.part_panels(results)
+    if not panels:
+        reason = "No strata were scored, so repeats cannot be told from unique sequence here."
+        return Section(anchor="parts", title="Repeats and memorization", paragraphs=(reason,))
+    caption = (
+        "Left: the same positions split by the repeat mask. Right: the gap between training and"
+        " held-out chromosomes."
+        if len(panels) > 1
+        else panels[0].title
+    )
+    text = (
+        "A gap is the value on training chromosomes minus that on held-out ones: an accuracy above"
+        " zero, or bits per base below zero, is what memorization looks like. A larger or smaller"
+        " gap is neither better nor worse by itself."
+    )
+    svg = figures.parts(panels, prefix="parts")
+    return Section(
+        anchor="parts",
+        title="Repeats and memorization",
+        paragraphs=(text,),
+        drawings=(Drawing(name="parts", svg=svg, caption=caption),),
+        tables=tables,
+    )
+
+
+def _warnings(results: Results) -> Section:
+    """Return the flags and notes of the study."""
+    rows = [
+        _plain_row(flag, meaning or ABSENT, where)
+        for flag, meaning, where in flags_by_name(results)
+    ]
+    tables = (_plain_table("Flag", ("Meaning", "Raised for"), rows),) if rows else ()
+    paragraphs = [*results.study.notes, *_budget_warning(results)]
+    return Section(
+        anchor="warnings",
+        title="Warnings",
+        paragraphs=tuple(paragraphs) if paragraphs or rows else ("None.",),
+        tables=tables,
+    )
+
+
+def _budget_warning(results: Results) -> list[str]:
+    """Say so when arms did not get the same number of training tokens."""
+    spent = {row.tokens for row in results.arms if row.kind == "model" and row.tokens == row.tokens}
+    if len(spent) < 2:
+        return []
+    return [
+        f"Arms were trained on different numbers of tokens, from {magnitude(min(spent))} to"
+        f" {magnitude(max(spent))}: their differences are not at equal budget."
+    ]
+
+
+def _failures(results: Results) -> Section:
+    """Return what failed, with the message of each run."""
+    rows = []
+    for failure in results.provenance.failures:
+        message = str(failure.get("message", "")).strip()
+        last = message.splitlines()[-1] if message else "no message was kept"
+        rows.append(_plain_row(str(failure.get("arm", "?")), str(failure.get("seed", "?")), last))
+    if not rows:
+        return Section(anchor="failures", title="Failures", paragraphs=("No run failed.",))
+    text = (
+        "Arms with failed seeds are compared on the seeds that finished; an arm without any is"
+        " shown as absent. `lightning-dna retry` runs the failed ones again."
+    )
+    table = _plain_table("Arm", ("Seed", "Message"), rows)
+    return Section(anchor="failures", title="Failures", paragraphs=(text,), tables=(table,))
+
+
+def _provenance(results: Results) -> Section:
+    """Return versions, data, runs, the recipe, and every number's signature."""
+    source = results.provenance
+    facts = {
+        "Results written": f"{results.study.created} by lightning_dna {results.study.version}",
+        "Git commit": source.commit or "not recorded",
+        "Platform": source.platform or "not recorded",
+        "Packages": ", ".join(
+            f"{name} {number}" for name, number in sorted(source.versions.items())
+        )
+        or "not recorded",
+    }
+    facts |= {f"Data: {key}": plain_text(value) for key, value in source.data.items()}
+    tables = [
+        _plain_table("What", ("Value",), [_plain_row(key, value) for key, value in facts.items()])
+    ]
+    runs = [
+        _plain_row(
+            str(run.get("run_id", "?")),
+            str(run.get("arm", "?")),
+            str(run.get("seed", "?")),
+            str(run.get("state", "?")),
+            duration(float(run.get("seconds") or math.nan)),
+        )
+        for run in source.runs
+    ]
+    if runs:
+        tables.append(_plain_table("Run", ("Arm", "Seed", "State", "Time"), runs))
+    return Section(
+        anchor="provenance",
+        title="Provenance",
+        tables=tuple(tables),
+        code=results.study.recipe.strip(),
+        folded=_signatures(results),
+    )
+
+
+def _signatures(results: Results) -> Table:
+    """Return every number of the study with the line that says how it was computed."""
+    rows: list[TableRow] = []
+    everything: tuple[Estimate | Difference, ...] = (*results.estimates, *results.comparisons)
+    for row in everything:
+        shown = display(row.metric)
+        if isinstance(row, Difference):
+            number = f"{shown.signed(row.delta)} {shown.interval(row.low, row.high, sign=True)}"
+        else:
+            number = f"{shown.number(row.estimate)} {shown.interval(row.low, row.high)}"
+        what = "difference" if isinstance(row, Difference) else "value"
+        rows.append(_plain_row(row.variant, row.task, row.metric, what, number, row.signature))
+    return _plain_table("Arm", ("Task", "Metric", "What", "Number", "Signature"), rows)
+
+
+def plain_text(value: object) -> str:
+    """Write a value of a JSON file as one line of text.
+
+    Example:
+        >>> plain_text({"train": ["chr1", "chr2"], "test": ["chr3"]})
+        'train: chr1, chr2; test: chr3'
+    """
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {plain_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain_text(item) for item in value)
+    return ABSENT if value is None else str(value)
+
+
+def _plain_table(first: str, titles: Sequence[str], rows: Sequence[TableRow]) -> Table:
+    """Return a table of text."""
+    columns = tuple(Column(title=title) for title in titles)
+    return Table(title="", first=first, columns=columns, rows=tuple(rows))
+
+
+def _plain_row(name: str, *texts: str) -> TableRow:
+    """Return a row of text."""
+    cells = tuple(Cell(text=text, numeric=False) for text in texts)
+    return TableRow(name=name, note="", role="arm", cells=cells)
+
+
+def key_facts(results: Results) -> list[tuple[str, str]]:
+    """Return the facts of the strip beneath the verdict: heading and text."""
+    study, source = results.study, results.provenance
+    spent = [row.tokens for row in results.arms if row.kind == "model" and row.tokens == row.tokens]
+    tokens = ABSENT
+    if spent:
+        ends = list(dict.fromkeys((magnitude(min(spent)), magnitude(max(spent)))))
+        tokens = " to ".join(ends)
+    resamples = set(
+        re.findall(r"resamples:(\d+)", " ".join(r.signature for r in results.estimates))
+    )
+    lengths = sorted(set(context_lengths(results).values()))
+    context = f"{listing([fixed(length, 0) for length in lengths])} bases" if lengths else ABSENT
+    scope = "training procedure" if study.scope == "procedure" else "these checkpoints"
+    references = f" and {len(results.references)} simple baselines" if results.references else ""
+    facts = [
+        ("Arms", f"{len(results.models)}{references}"),
+        ("Seeds per arm", f"{len(study.seeds)} ({listing([str(seed) for seed in study.seeds])})"),
+        ("Training tokens per seed", tokens),
+        ("Genome", str(source.data.get("genome", ABSENT))),
+        ("Context", context),
+        ("Scope", scope),
+        ("Intervals", f"{study.level:.0%}, {', '.join(sorted(resamples)) or 'no'} resamples"),
+    ]
+    split = source.data.get("split")
+    if isinstance(split, Mapping) and split.get("test"):
+        held_out = split["test"]
+        names = [str(name) for name in held_out] if isinstance(held_out, list) else [str(held_out)]
+        text = ", ".join(names) if len(names) <= 4 else f"{len(names)} chromosomes"
+        facts.insert(4, ("Held out", text))
+    return facts

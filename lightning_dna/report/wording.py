@@ -1,0 +1,219 @@
+"""The sentences of the report: what a task is called, what was found, what a flag means."""
+
+import math
+from collections.abc import Sequence
+
+from lightning_dna.report.numbers import Display, display, listing, p_equation
+from lightning_dna.report.results import Results
+from lightning_dna.report.rows import Difference
+
+# Arms spelled out in one sentence before the rest is only counted.
+_SPELLED_OUT = 4
+
+_LAST_PART = {
+    "repeat": "inside repeats",
+    "unique": "outside repeats",
+    "gap": "training minus held-out chromosomes",
+    "frozen": "linear probe, frozen weights",
+    "full": "fine-tuned",
+    "scratch": "trained from scratch",
+    "random": "linear probe, untrained weights",
+}
+
+_FLAGS = {
+    "few_seeds": "fewer than three seeds: the spread between trainings is poorly known and the"
+    " intervals are wide for that reason",
+    "few_clusters": "fewer than ten effective clusters of examples: the interval is a rough one",
+    "too_few_units": "too few independent units for an interval",
+    "few_minority": "fewer than ten examples of the rarest class: the interval is approximate",
+    "zero_variance": "the estimate does not vary between resamples, although it is not zero",
+    "identical": "the two arms give identical results on every unit",
+    "undefined": "the metric was undefined in some resamples",
+    "few_defined": "the metric was undefined in many resamples",
+}
+
+
+def task_title(task: str) -> str:
+    """Return a task's name in words.
+
+    Example:
+        >>> task_title("heldout_mlm/repeat"), task_title("promoter/frozen")
+        ('Held-out chromosomes, inside repeats', 'Promoter, linear probe, frozen weights')
+    """
+    head, _, last = task.rpartition("/")
+    if last not in _LAST_PART or not head:
+        plain = "held-out chromosomes" if task == "heldout_mlm" else task.replace("_", " ")
+        return plain[:1].upper() + plain[1:]
+    if last == "gap" and head == "heldout_mlm":
+        return "Training minus held-out chromosomes"
+    return f"{task_title(head)}, {_LAST_PART[last]}"
+
+
+def flag_meaning(flag: str) -> str:
+    """Return what a flag means; an unknown one is shown by its name alone."""
+    return _FLAGS.get(flag.partition("=")[0], "")
+
+
+def verdict_label(row: Difference) -> str:
+    """Return the verdict as a word; a gap is larger or smaller, not better or worse."""
+    if row.task.endswith("/gap") and row.verdict in {"better", "worse"}:
+        return "larger" if row.delta > 0 else "smaller"
+    return row.verdict
+
+
+def place(task: str, metric: str) -> str:
+    """Name a task and metric at the head of a sentence.
+
+    Example:
+        >>> place("heldout_mlm", "bits_per_base")
+        'Held-out chromosomes, bits per base'
+    """
+    return f"{task_title(task)}, {display(metric).title.lower()}"
+
+
+def verdict_sentence(results: Results, task: str, metric: str) -> str:
+    """Say in one sentence what the comparisons of one task and metric show.
+
+    Only trained arms are counted; simple baselines have :func:`reference_sentence`.
+
+    Returns:
+        Plain text, for example ``"no arm is shown to be better than attention_alibi; hyena is
+        worse than attention_alibi by 0.82 points [0.33, 1.31]."``; :func:`place` goes before it.
+    """
+    shown = display(metric)
+    base = results.study.baseline
+    rows = [row for arm in results.models[1:] if (row := results.difference(arm, task, metric))]
+    if not rows:
+        return f"no comparison with {base} could be made."
+    groups = {
+        verdict: [row for row in rows if verdict_label(row) == verdict]
+        for verdict in ("better", "larger", "worse", "smaller", "equivalent", "inconclusive")
+    }
+    parts = []
+    for verdict in ("better", "larger", "worse", "smaller"):
+        if groups[verdict]:
+            parts.append(_differing(groups[verdict], verdict, base, shown))
+        elif verdict == "better" and not task.endswith("/gap"):
+            parts.append(f"no arm is shown to be better than {base}")
+    if groups["equivalent"]:
+        parts.append(_equivalent(groups["equivalent"], results.study.margin(metric), base, shown))
+    if groups["inconclusive"]:
+        parts.append(_inconclusive(groups["inconclusive"], len(rows), shown))
+    return f"{'; '.join(parts)}."
+
+
+def _differing(rows: Sequence[Difference], verdict: str, base: str, shown: Display) -> str:
+    """Say which arms are better or worse, the largest difference first."""
+    rows = sorted(rows, key=lambda row: (-abs(row.delta), row.variant))
+    told = [f"{row.variant} by {effect_size(row, shown)}" for row in rows[:_SPELLED_OUT]]
+    if len(rows) > _SPELLED_OUT:
+        told.append(f"{len(rows) - _SPELLED_OUT} more arms")
+    if len(rows) == 1:
+        return f"{rows[0].variant} is {verdict} than {base} by {effect_size(rows[0], shown)}"
+    return f"{verdict} than {base} are {listing(told)}"
+
+
+def effect_size(row: Difference, shown: Display) -> str:
+    """Write the size of a difference and its interval, both turned to be positive."""
+    if row.delta < 0:
+        size, low, high = -row.delta, -row.high, -row.low
+    else:
+        size, low, high = row.delta, row.low, row.high
+    return f"{shown.difference_with_unit(size)} {shown.interval(low, high)}"
+
+
+def _equivalent(rows: Sequence[Difference], margin: float | None, base: str, shown: Display) -> str:
+    """Say which arms are equivalent to the baseline, and within what."""
+    names = listing([row.variant for row in rows])
+    within = "" if margin is None else f" within ±{shown.difference_with_unit(margin)}"
+    return f"{names} {'is' if len(rows) == 1 else 'are'} equivalent to {base}{within}"
+
+
+def _inconclusive(rows: Sequence[Difference], total: int, shown: Display) -> str:
+    """Say how many comparisons decide nothing, and what they could have detected."""
+    sizes = [row.mde80 for row in rows if math.isfinite(row.mde80)]
+    if len(rows) == 1:
+        start, could = f"the comparison with {rows[0].variant} is inconclusive", "it"
+    else:
+        start = f"{'all ' if len(rows) == total else ''}{len(rows)} comparisons are inconclusive"
+        could = "they"
+    if not sizes:
+        return start
+    low, high = shown.number(min(sizes)), shown.number(max(sizes))
+    amount = high if low == high else f"{low} to {high}"
+    reach = f"{amount} {shown.difference_unit}".strip()
+    return f"{start} ({could} could have detected {reach} with 80 % power)"
+
+
+def reference_sentence(results: Results, task: str, metric: str) -> str:
+    """Say where the best simple baseline stands; empty when there is none or no direction."""
+    shown = display(metric)
+    rows = [row for name in results.references if (row := results.estimate(name, task, metric))]
+    rows = [row for row in rows if not math.isnan(row.estimate)]
+    arms = [row for name in results.models if (row := results.estimate(name, task, metric))]
+    if not rows or not arms or shown.greater_is_better is None:
+        return ""
+    sign = 1 if shown.greater_is_better else -1
+    best = max(rows, key=lambda row: sign * row.estimate)
+    ahead = sum(sign * row.estimate > sign * best.estimate for row in arms)
+    return (
+        f"The best simple baseline, {best.variant}, reaches {shown.with_unit(best.estimate)}"
+        f" {shown.interval(best.low, best.high)}; {ahead} of {len(arms)} arms have a better point"
+        " estimate."
+    )
+
+
+def how_to_read(results: Results) -> list[str]:
+    """Explain unit, scope, interval, multiplicity and detectable difference in short paragraphs."""
+    study = results.study
+    level = f"{study.level:.0%}"
+    units = sorted({(row.unit, row.n_units) for row in results.estimates})
+    kinds = listing(sorted({unit for unit, _ in units})) or "example"
+    sizes = [number for _, number in units]
+    count = f" ({min(sizes)} to {max(sizes)} per task)" if sizes else ""
+    scope = (
+        "Scope is the training procedure: seeds are treated as random, so an interval speaks about"
+        " training this arm again with new seeds."
+        if study.scope == "procedure"
+        else "Scope is these checkpoints: an interval speaks about these trained weights on new"
+        " examples, and not about training them again."
+    )
+    example = next((row for row in results.comparisons if not math.isnan(row.p_adjusted)), None)
+    p_example = "" if example is None else f" (as in {p_equation(example.p_adjusted)})"
+    return [
+        f"Every arm is scored on the same examples, and differences are paired: the same resamples"
+        f" are used for all arms, seeds and metrics of a task. What is resampled is the {kinds}"
+        f"{count}. {scope} Brackets are {level} intervals.",
+        f"A difference is an arm minus {study.baseline}. Its interval is that of this one"
+        f" comparison; the verdict follows the p-value adjusted for all comparisons of its family"
+        f"{p_example}, so an interval can leave out zero while the verdict is inconclusive. Planned"
+        " rows were declared before anything ran; exploratory rows suggest, they do not confirm.",
+        "Better and worse take the direction of the metric into account. Equivalent means that the"
+        " interval lies inside a margin declared beforehand. Inconclusive is not “no difference”:"
+        " the detectable difference (MDE) beside it is the true difference that this comparison"
+        " would have found with 80 % power.",
+    ]
+
+
+def flags_by_name(results: Results) -> list[tuple[str, str, str]]:
+    """List every flag raised on some number: its name, its meaning and where it was raised."""
+    places: dict[str, list[str]] = {}
+    raised = [(row.flags, row.variant, row.task) for row in results.estimates]
+    raised += [(row.flags, row.variant, row.task) for row in results.comparisons]
+    for flags, variant, task in raised:
+        for flag in flags:
+            spot = f"{variant} on {task}"
+            if spot not in places.setdefault(flag, []):
+                places[flag].append(spot)
+    total = len({(row.variant, row.task) for row in results.estimates if row.kind == "model"})
+    told = []
+    for flag, spots in sorted(places.items()):
+        if len(spots) >= total > 1:
+            where = "every arm on every task"
+        elif len(spots) > _SPELLED_OUT:
+            rest = len(spots) - _SPELLED_OUT
+            where = f"{', '.join(spots[:_SPELLED_OUT])} and {rest} more"
+        else:
+            where = listing(spots)
+        told.append((flag, flag_meaning(flag), where))
+    return told

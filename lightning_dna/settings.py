@@ -1,0 +1,218 @@
+"""YAML text into frozen dataclasses; unknown keys, wrong types and repeated keys are errors.
+
+``jsonargparse`` does the typing (what LightningCLI itself uses); this module adds what it lacks:
+the file and nearest name in the message, whole numbers written as ``2e8``, repeated keys refused.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonargparse
+import yaml
+
+from lightning_dna.errors import ConfigError, unknown_name
+
+Settings = TypeVar("Settings")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A safe YAML loader that refuses a key written twice instead of keeping the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ConfigError(
+                    f"{node.start_mark.name}, line {key_node.start_mark.line + 1}: "
+                    f"key '{key}' stands twice; keep one of them."
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        ConfigError: If the file is missing, is not YAML, repeats a key or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    loader = _UniqueKeyLoader(text)
+    loader.name = str(path)
+    try:
+        content = loader.get_single_data()
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    finally:
+        loader.dispose()
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path} holds {type(content).__name__}, not a mapping of keys to values."
+        )
+    return content
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested ``changes`` over ``base`` without touching either.
+
+    Example:
+        >>> merge({"model": {"width": 64, "layers": 2}}, {"model": {"width": 128}})
+        {'model': {'width': 128, 'layers': 2}}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def from_dotted(text: str) -> dict[str, Any]:
+    """Turn ``"data.genome=PATH"`` into nested keys; the value is read as YAML.
+
+    Example:
+        >>> from_dotted("model.width=64")
+        {'model': {'width': 64}}
+
+    Raises:
+        ConfigError: If the text has no ``=`` or an empty key.
+    """
+    key, found, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not found or not all(parts):
+        raise ConfigError(f"override '{text}' is not of the form key.subkey=value.")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{text}': the value is not valid YAML ({error}).") from error
+    for part in reversed(parts):
+        nested = {part: nested}
+    return nested  # type: ignore[no-any-return]
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """List nested settings by dotted key.
+
+    Example:
+        >>> flatten({"model": {"mixer": "hyena"}, "seed": 1})
+        {'model.mixer': 'hyena', 'seed': 1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Settings:
+    """Fill a frozen dataclass from nested mappings, checking every key and type.
+
+    Args:
+        kind: The dataclass to make; nested dataclasses are filled from nested mappings.
+        values: Keys and values as read from YAML.
+        where: File or origin, put at the front of every message.
+
+    Returns:
+        An instance of ``kind``.
+
+    Raises:
+        ConfigError: On an unknown key (with the nearest name), a wrong type, or a value that the
+            dataclass refuses.
+    """
+    checked = _check_keys(kind, values, where=where, path="")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "root")
+    try:
+        parsed = parser.parse_object({"root": checked})
+        return parser.instantiate(parsed).root  # type: ignore[no-any-return]
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    except (argparse.ArgumentError, TypeError) as error:
+        raise ConfigError(f"{where}: {_plain(str(error))}") from error
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _plain(message: str) -> str:
+    """Turn jsonargparse's multi-line message into one line about the user's own key."""
+    lines = [line.strip() for line in message.replace("root.", "").splitlines() if line.strip()]
+    text = " ".join(lines)
+    return text.replace("Parser key ", "key ").replace("typing.Literal", "one of ")
+
+
+def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str) -> dict[str, Any]:
+    """Refuse unknown keys with the nearest name; write whole floats as the integers expected."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{where}: key '{path.rstrip('.')}' holds {values!r}; expected a mapping with the keys "
+            f"{', '.join(field.name for field in dataclasses.fields(kind))}."
+        )
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+    checked: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            place = f"{where}: {path.rstrip('.')}" if path else where
+            raise unknown_name("key", str(key), fields, where=place)
+        alternatives = _alternatives(fields[key])
+        nested = _dataclass_in(alternatives)
+        if nested is not None and value is not None:
+            checked[key] = _check_keys(nested, value, where=where, path=f"{path}{key}.")
+        elif int in alternatives and float not in alternatives and bool not in alternatives:
+            checked[key] = _whole(value)
+        else:
+            checked[key] = value
+    return checked
+
+
+def _dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
+    """Return the dataclass among the alternatives, if there is one."""
+    for alternative in alternatives:
+        if isinstance(alternative, type) and dataclasses.is_dataclass(alternative):
+            return alternative
+    return None
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """List the members of a union, or the annotation itself."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _whole(value: Any) -> Any:
+    """Return ``2e8`` and ``"2e8"`` as the integer they mean; leave the rest for the type check."""
+    try:
+        number = float(value) if isinstance(value, float | str) else None
+    except ValueError:
+        return value
+    return int(number) if number is not None and number.is_integer() else value
+
+
+def plain(settings: Any) -> Any:
+    """Return a settings object as plain dicts, lists and scalars, ready for JSON or YAML."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def fingerprint(content: Any, *, length: int = 12) -> str:
+    """Hash plain content, independent of key order, into ``length`` hexadecimal digits.
+
+    Example:
+        >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+        True
+    """
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:length]

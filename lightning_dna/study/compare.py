@@ -1,0 +1,240 @@
+"""From the scores on disk to estimates and comparisons: the study's only use of the statistics room.
+
+Planned comparisons form one family, everything else another; the p-values of each are corrected
+within their own. The rows are written to ``results/``, from which the report is rendered.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lightning_dna.errors import ResultsError, unknown_name
+from lightning_dna.stats.alignment import align
+from lightning_dna.stats.bootstrap import ResamplingPlan, bootstrap_metrics
+from lightning_dna.stats.compare import compare, estimates
+from lightning_dna.stats.predictions import Predictions
+from lightning_dna.stats.replicates import Replicates, subtract
+from lightning_dna.study.gather import Gathered, gather
+from lightning_dna.study.record import write_tables
+from lightning_dna.study.recipe import ComparisonConfig
+from lightning_dna.study.study import Study
+from lightning_dna.study.views import MLM_METRICS, chromosome_views, classification_views, mlm_views, only
+
+# Cross-entropy is bits per base times ln 2: an estimate people look for, not a second comparison.
+_COMPARED_MLM = ("mlm_accuracy", "bits_per_base")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """All views of a study's scores, and the metrics that are compared on each."""
+
+    predictions: Mapping[str, list[Predictions]]
+    metrics: Mapping[str, tuple[str, ...]]
+    estimated: Mapping[str, tuple[str, ...]]
+    gaps: Mapping[str, tuple[str, str]]
+
+    @classmethod
+    def of(cls, gathered: Gathered, study: Study) -> "Views":
+        """Make every view of the gathered scores."""
+        held_out = mlm_views(gathered.mlm)
+        labelled = classification_views(gathered.classification)
+        metrics_of_card = {card.name: card.metrics for card in study.cards}
+        metrics: dict[str, tuple[str, ...]] = dict.fromkeys(held_out, _COMPARED_MLM)
+        metrics |= {task: tuple(metrics_of_card[task.rpartition("/")[0]]) for task in labelled}
+        estimated: dict[str, tuple[str, ...]] = {**metrics, **dict.fromkeys(held_out, MLM_METRICS)}
+        gaps = {
+            f"{task}/gap": (f"{task}/train", task)
+            for task in held_out
+            if f"{task}/train" in held_out
+        }
+        metrics |= dict.fromkeys(gaps, _COMPARED_MLM)
+        return cls(
+            predictions={**held_out, **labelled}, metrics=metrics, estimated=estimated, gaps=gaps
+        )
+
+
+def write_results(study: Study, folder: Path) -> None:
+    """Compute every row of the study's results and write ``results/``.
+
+    Raises:
+        ResultsError: If no arm has been scored yet, or the baseline arm has not.
+        ConfigError: If a planned comparison names an unknown task or metric.
+    """
+    gathered = gather(study, folder)
+    config = study.recipe.comparison
+    views = Views.of(gathered, study)
+    planned = planned_rows(study, views)
+    arms = _comparable(gathered, study)
+    write_tables(
+        study,
+        folder,
+        gathered=gathered,
+        planned=planned,
+        estimates=_estimates(views, config),
+        comparisons=_comparisons(views, study.recipe.baseline, arms, planned, config),
+        chromosomes=_by_chromosome(gathered.mlm, config),
+    )
+
+
+def planned_rows(study: Study, views: Views) -> list[tuple[str, str]]:
+    """Return the planned (task, metric) pairs, checked against what the suite measures.
+
+    Raises:
+        ConfigError: If a planned task or metric does not exist.
+    """
+    rows = []
+    for text in study.recipe.comparison.planned:
+        task, _, metric = text.partition(":")
+        if task not in views.metrics:
+            raise unknown_name("task", task, views.metrics, where="comparison.planned")
+        if metric not in views.metrics[task]:
+            raise unknown_name("metric", metric, views.metrics[task], where="comparison.planned")
+        rows.append((task, metric))
+    return rows
+
+
+def _comparable(gathered: Gathered, study: Study) -> list[str]:
+    """Return the arms that have enough seeds for the declared scope.
+
+    Raises:
+        ResultsError: If the baseline arm is not among them.
+    """
+    need = 2 if study.recipe.comparison.scope == "procedure" else 1
+    arms = [arm for arm in study.arms if len(gathered.seeds[arm]) >= need]
+    if study.recipe.baseline not in arms:
+        raise ResultsError(
+            f"the baseline arm '{study.recipe.baseline}' has {len(gathered.seeds[study.recipe.baseline])}"
+            f" finished seed(s) of the {need} that comparison.scope: {study.recipe.comparison.scope}"
+            " needs; finish or retry its cells first."
+        )
+    return arms
+
+
+def _replicates(
+    views: Views, tasks: Mapping[str, Sequence[str]], config: ComparisonConfig, variants: Iterable[str]
+) -> dict[str, Replicates]:
+    """Bootstrap some variants on some tasks, each with its own metrics; gaps are made from two."""
+    kept = only(views.predictions, variants)
+    reps = {}
+    for task, metrics in tasks.items():
+        if task in views.gaps:
+            parts = [
+                _bootstrap(kept[part], metrics, config) for part in views.gaps[task] if part in kept
+            ]
+            if len(parts) == 2:
+                reps[task] = subtract(parts[0], parts[1], task=task)
+        elif task in kept:
+            reps[task] = _bootstrap(kept[task], metrics, config)
+    return reps
+
+
+def _bootstrap(
+    predictions: Sequence[Predictions], metrics: Sequence[str], config: ComparisonConfig
+) -> Replicates:
+    """Bootstrap one task."""
+    clustered = predictions[0].cluster_id is not None
+    plan = ResamplingPlan(
+        n_resamples=config.resamples,
+        unit="cluster" if clustered else "example",
+        seed=config.seed,
+    )
+    return bootstrap_metrics(align(predictions), list(metrics), plan)
+
+
+def _enough(views: Views, config: ComparisonConfig) -> list[str]:
+    """Return the variants with enough seeds in every view they are in."""
+    need = 2 if config.scope == "procedure" else 1
+    seeds: dict[str, set[int]] = {}
+    for view in views.predictions.values():
+        for one in view:
+            seeds.setdefault(one.variant, set()).add(one.seed)
+    return [variant for variant, found in seeds.items() if len(found) >= need]
+
+
+def _estimates(views: Views, config: ComparisonConfig) -> pd.DataFrame:
+    """Return the value of every variant on every task and metric."""
+    tasks = {task: views.estimated.get(task, metrics) for task, metrics in views.metrics.items()}
+    reps = _replicates(views, tasks, config, _enough(views, config))
+    return estimates(reps, scope=config.scope, level=config.level).to_frame()
+
+
+def _comparisons(
+    views: Views,
+    baseline: str,
+    arms: Sequence[str],
+    planned: Sequence[tuple[str, str]],
+    config: ComparisonConfig,
+) -> pd.DataFrame:
+    """Return the planned family and the exploratory one, marked."""
+    by_task: dict[str, tuple[str, ...]] = {}
+    for task, metric in planned:
+        by_task[task] = (*by_task.get(task, ()), metric)
+    references = [name for name in _enough(views, config) if name not in arms]
+    rest = {
+        task: tuple(metric for metric in metrics if metric not in by_task.get(task, ()))
+        for task, metrics in views.metrics.items()
+        if not task.endswith("/train")
+    }
+    frames = []
+    families = (
+        (True, _replicates(views, by_task, config, arms)),
+        (
+            False,
+            {
+                **_replicates(
+                    views,
+                    {task: metrics for task, metrics in rest.items() if metrics},
+                    config,
+                    [*arms, *references],
+                ),
+            },
+        ),
+    )
+    for is_planned, reps in families:
+        reps = {task: one for task, one in reps.items() if baseline in one.variants and len(one.variants) > 1}
+        if reps:
+            table = compare(
+                reps,
+                baseline=baseline,
+                scope=config.scope,
+                level=config.level,
+                multiplicity=config.multiplicity,
+                equivalence_margin=_margins_of(config, reps),
+                paired_seeds=config.paired_seeds,
+            )
+            frames.append(table.to_frame().assign(planned=is_planned))
+    references_on_planned = _replicates(views, by_task, config, [baseline, *references])
+    reps = {t: r for t, r in references_on_planned.items() if len(r.variants) > 1}
+    if reps:
+        table = compare(
+            reps, baseline=baseline, scope=config.scope, level=config.level, multiplicity=config.multiplicity
+        )
+        frames.append(table.to_frame().assign(planned=False))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _margins_of(
+    config: ComparisonConfig, reps: Mapping[str, Replicates]
+) -> Mapping[str, float] | None:
+    """Return the declared margins of the metrics at hand."""
+    present = {metric.name for one in reps.values() for metric in one.metrics}
+    return {metric: value for metric, value in config.margins.items() if metric in present} or None
+
+
+def _by_chromosome(scores: pd.DataFrame, config: ComparisonConfig) -> pd.DataFrame:
+    """Return masked accuracy and bits per base of every variant on every scored chromosome."""
+    frames = []
+    for (_, part, chrom), view in chromosome_views(scores).items():
+        need = 2 if config.scope == "procedure" else 1
+        seeds: dict[str, int] = {}
+        for one in view:
+            seeds[one.variant] = seeds.get(one.variant, 0) + 1
+        view = [one for one in view if seeds[one.variant] >= need]
+        if not view:
+            continue
+        reps = _bootstrap(view, _COMPARED_MLM, config)
+        table = estimates({reps.task: reps}, scope=config.scope, level=config.level).to_frame()
+        frames.append(table.assign(chrom=chrom, part=part))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -1,0 +1,304 @@
+"""A recipe: the YAML file in which a question, its arms and its planned comparisons are declared.
+
+Everything that decides a result is declared here before anything runs. An arm states only what it
+changes; the resolved settings of every arm are ``shared`` with the arm's changes laid over them.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning_dna import settings
+from lightning_dna.data.config import DataConfig
+from lightning_dna.errors import ConfigError, unknown_name
+from lightning_dna.models.config import ModelConfig
+from lightning_dna.study.factors import expand_factors
+from lightning_dna.training.config import (
+    BudgetConfig,
+    FineTuneConfig,
+    LengthScheduleConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainerConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonConfig:
+    """How arms are compared, declared before anything runs.
+
+    Attributes:
+        scope: ``"procedure"`` when seeds are random too, ``"checkpoint"`` for these trained weights only.
+        level: Confidence level of the intervals, in (0, 1).
+        resamples: Bootstrap replicates.
+        multiplicity: Correction of the p-values within a family.
+        paired_seeds: Whether the same seed in two arms shares enough to be treated as a pair.
+        planned: Planned comparisons as ``"task:metric"``; every other row is exploratory. They form one family.
+        margins: By metric, the smallest difference that matters in practice (in the metric's own unit).
+        seed: Seed of the resampling.
+    """
+
+    scope: Literal["procedure", "checkpoint"] = "procedure"
+    level: float = 0.95
+    resamples: int = 9999
+    multiplicity: Literal["holm", "bh", "none"] = "holm"
+    paired_seeds: bool = False
+    planned: tuple[str, ...] = ("heldout_mlm:mlm_accuracy", "heldout_mlm:bits_per_base")
+    margins: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not 0.5 <= self.level < 1.0:
+            raise ConfigError(f"comparison.level is {self.level}; allowed: from 0.5 to below 1.")
+        if self.resamples < 99:
+            raise ConfigError(f"comparison.resamples is {self.resamples}; allowed: 99 or more.")
+        for row in self.planned:
+            if row.count(":") != 1:
+                raise ConfigError(
+                    f"comparison.planned holds '{row}'; write task:metric, for example "
+                    "heldout_mlm:mlm_accuracy."
+                )
+        for metric, margin in self.margins.items():
+            if margin <= 0:
+                raise ConfigError(f"comparison.margins.{metric} is {margin}; allowed: above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """The search that every arm gets alike.
+
+    Attributes:
+        trials: Trials for each arm.
+        space: Dotted settings key to its range: ``{low, high, log}`` or ``{choices: [...]}``.
+        budget_fraction: Share of the arm's token budget that one trial spends.
+        sampler: Optuna sampler.
+        pruner: Whether hopeless trials are stopped at the median of earlier ones.
+        seed: Seed of the sampler, and the training seed of every trial.
+    """
+
+    trials: int = 8
+    space: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
+    )
+    budget_fraction: float = 0.25
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "none"] = "median"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.trials < 1:
+            raise ConfigError(f"tune.trials is {self.trials}; allowed: 1 or more.")
+        if not 0 < self.budget_fraction <= 1:
+            raise ConfigError(f"tune.budget_fraction is {self.budget_fraction}; allowed: (0, 1].")
+        if not self.space:
+            raise ConfigError("tune.space is empty; name at least one setting, e.g. optimizer.lr.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSettings:
+    """Everything that an arm may change, resolved."""
+
+    data: DataConfig
+    model: ModelConfig
+    budget: BudgetConfig
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    length_schedule: LengthScheduleConfig = field(default_factory=LengthScheduleConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    finetune: FineTuneConfig = field(default_factory=FineTuneConfig)
+
+    def __post_init__(self) -> None:
+        """Check what only the parts together can tell, which the run itself does."""
+        self.run(0)
+
+    def run(self, seed: int) -> RunConfig:
+        """Return the pretraining run of this arm for one seed."""
+        return RunConfig(
+            data=self.data,
+            model=self.model,
+            budget=self.budget,
+            optimizer=self.optimizer,
+            length_schedule=self.length_schedule,
+            trainer=self.trainer,
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One arm: its name, what it changes (by dotted key), and its resolved settings."""
+
+    name: str
+    changes: dict[str, Any]
+    settings: ArmSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The top level of a recipe file, before arms are resolved.
+
+    Attributes:
+        question: The question in a sentence.
+        baseline: The arm that every other is compared with.
+        suite: Suite of tasks, by name or path.
+        tasks_root: Folder in which the suite's task files are looked up.
+        seeds: Training seeds; every arm gets all of them.
+        shared: Settings that every arm gets.
+        arms: Arm name to the settings it changes.
+        factors: Instead of ``arms``: factor name to its levels, expanded to arms.
+        expansion: Every combination of the factors, or one factor at a time around their first levels.
+        comparison: How arms are compared.
+        tune: The search of ``lightning-dna tune``.
+    """
+
+    question: str
+    baseline: str
+    suite: str = "core"
+    tasks_root: str | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    shared: dict[str, Any] = field(default_factory=dict)
+    arms: dict[str, dict[str, Any]] | None = None
+    factors: dict[str, Any] | None = None
+    expansion: Literal["factorial", "one_factor_at_a_time"] = "factorial"
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without resolving arms."""
+        if (self.arms is None) == (self.factors is None):
+            raise ConfigError("a recipe declares either 'arms' or 'factors', and not both.")
+        if not self.seeds:
+            raise ConfigError(
+                "seeds is empty; give at least one, and two or more for scope procedure."
+            )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(f"seeds {list(self.seeds)} repeats a seed; each trains one model.")
+        if any(seed < 0 for seed in self.seeds):
+            raise ConfigError(f"seeds {list(self.seeds)} holds a negative seed; use 0 or more.")
+        if len(self.seeds) == 1 and self.comparison.scope == "procedure":
+            raise ConfigError(
+                "one seed cannot say anything about the training procedure: give two or more seeds,"
+                " or set comparison.scope: checkpoint to compare these trained weights only."
+            )
+
+
+_TOP_LEVEL = frozenset(field.name for field in dataclasses.fields(Recipe))
+_SECTIONS = frozenset(field.name for field in dataclasses.fields(ArmSettings))
+
+
+def override(content: Mapping[str, Any], overrides: Sequence[str], *, where: str) -> dict[str, Any]:
+    """Lay dotted overrides over a recipe's content.
+
+    A key that begins with a section (``data``, ``model``, ...) reaches ``shared``; one that begins with a
+    top-level key of the recipe (``seeds``, ``arms``, ``comparison``, ...) reaches that.
+
+    Example:
+        >>> override({"shared": {}}, ["data.length=256", "seeds=[0]"], where="x.yaml")
+        {'shared': {'data': {'length': 256}}, 'seeds': [0]}
+
+    Raises:
+        ConfigError: If a key begins with neither.
+    """
+    merged = dict(content)
+    for text in overrides:
+        nested = settings.from_dotted(text)
+        head = next(iter(nested))
+        if head in _SECTIONS:
+            nested = {"shared": nested}
+        elif head not in _TOP_LEVEL:
+            raise unknown_name("key", head, _TOP_LEVEL | _SECTIONS, where=f"{where}: --set {text}")
+        merged = settings.merge(merged, nested)
+    return merged
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, Any]]:
+    """Read and check a recipe file.
+
+    Args:
+        path: The YAML file.
+        overrides: ``"key.subkey=value"`` texts laid over the file.
+
+    Returns:
+        The recipe, and the content it came from (file plus overrides) for the record.
+
+    Raises:
+        ConfigError: On anything wrong in the file or the overrides.
+    """
+    content = override(settings.load_yaml(path), overrides, where=path.name)
+    return parse_recipe(content, where=path.name), content
+
+
+def parse_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
+    """Check the content of a recipe; ``where`` names it in messages."""
+    for key in ("question", "baseline"):
+        if key not in content:
+            raise ConfigError(f"{where}: key '{key}' is missing; every recipe declares it.")
+    arms = content.get("arms")
+    if isinstance(arms, Mapping):
+        # An arm that changes nothing is written `name: {}` or `name:`, which YAML reads as null.
+        content = {**content, "arms": {name: changes or {} for name, changes in arms.items()}}
+    return settings.build(Recipe, content, where=where)
+
+
+def resolve_arms(recipe: Recipe, *, where: str) -> dict[str, Arm]:
+    """Resolve every arm's settings.
+
+    Raises:
+        ConfigError: If an arm is inconsistent, two arms are the same, the baseline is not an arm, or arms
+            would not be scored on the same held-out sequence.
+    """
+    changes_by_arm = recipe.arms
+    if changes_by_arm is None:
+        changes_by_arm = expand_factors(recipe.factors or {}, recipe.expansion, where=where)
+    if not changes_by_arm:
+        raise ConfigError(f"{where}: no arms; declare at least the baseline and one other.")
+    if recipe.baseline not in changes_by_arm:
+        raise unknown_name("baseline arm", recipe.baseline, changes_by_arm, where=where)
+    arms = {}
+    for name, changes in changes_by_arm.items():
+        merged = settings.merge(recipe.shared, changes)
+        resolved = settings.build(ArmSettings, merged, where=f"{where}: arm '{name}'")
+        arms[name] = Arm(name=name, changes=settings.flatten(changes), settings=resolved)
+    _check_arms_differ(arms, where=where)
+    _check_same_ground(arms, recipe.baseline, where=where)
+    return arms
+
+
+def _check_arms_differ(arms: Mapping[str, Arm], *, where: str) -> None:
+    """Refuse two arms with the same settings: their comparison would be a tautology."""
+    seen: dict[str, str] = {}
+    for name, arm in arms.items():
+        mark = settings.fingerprint(settings.plain(arm.settings))
+        if mark in seen:
+            raise ConfigError(
+                f"{where}: arms '{seen[mark]}' and '{name}' resolve to the same settings; "
+                "change one of them or leave it out."
+            )
+        seen[mark] = name
+
+
+def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) -> None:
+    """Refuse arms whose genome, split or token budget differs from the baseline's."""
+    reference = arms[baseline].settings
+    for name, arm in arms.items():
+        other = arm.settings
+        different = [
+            key
+            for key, mine, theirs in (
+                ("data.genome", reference.data.genome, other.data.genome),
+                ("data.simulation", reference.data.simulation, other.data.simulation),
+                ("data.split", reference.data.split, other.data.split),
+                ("data.repeat_bed", reference.data.repeat_bed, other.data.repeat_bed),
+                ("budget.tokens", reference.budget.tokens, other.budget.tokens),
+            )
+            if mine != theirs
+        ]
+        if different:
+            raise ConfigError(
+                f"{where}: arm '{name}' changes {', '.join(different)}; all arms are trained for"
+                " the same tokens and scored on the same held-out chromosomes, so these belong"
+                " under 'shared'."
+            )

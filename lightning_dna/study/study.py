@@ -1,0 +1,237 @@
+"""A study: a recipe with its genome opened, its task cards read, and its cells listed.
+
+A cell is one arm with one seed, or one baseline. Its folder is named by a hash of everything that
+decides its result: the resolved settings and the digest of the sequence, never a path or a clock.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_dna
+from lightning_dna import atomic, catalog, settings
+from lightning_dna.data.source import open_genome
+from lightning_dna.errors import ResultsError
+from lightning_dna.genome.fasta import Genome
+from lightning_dna.genome.splits import ChromosomeSplit
+from lightning_dna.study.recipe import Arm, Recipe, load_recipe, parse_recipe, resolve_arms
+from lightning_dna.tasks.card import TaskCard, load_suite
+from lightning_dna.training.config import RunConfig
+
+FORMAT = 1
+
+# Settings that cannot change a result, and so stay out of the hash that names a run.
+_NO_EFFECT = ("accelerator", "validate_every", "points", "checkpoint_every_seconds", "logger")
+_NO_EFFECT += ("num_workers", "threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One arm with one seed."""
+
+    arm: Arm
+    seed: int
+    run: RunConfig
+    run_id: str
+
+    @property
+    def name(self) -> str:
+        """Arm and seed, for people."""
+        return f"{self.arm.name}/{self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A recipe, resolved against its genome and its suite.
+
+    Attributes:
+        name: The recipe's file name without its ending.
+        recipe: The declared question, arms and comparisons.
+        content: The recipe as read, overrides included: what is recorded and what a worker starts from.
+        arms: Arm name to resolved arm, in the recipe's order.
+        cards: The suite's task cards.
+        genome: The genome that every arm is trained and scored on.
+        split: Its chromosomes for training, validation and test.
+    """
+
+    name: str
+    recipe: Recipe
+    content: Mapping[str, Any]
+    arms: Mapping[str, Arm]
+    cards: tuple[TaskCard, ...]
+    genome: Genome
+    split: ChromosomeSplit
+
+    @property
+    def baseline(self) -> Arm:
+        """The arm that every other is compared with."""
+        return self.arms[self.recipe.baseline]
+
+    @property
+    def tasks_root(self) -> Path | None:
+        """The folder in which task files are looked up first."""
+        return Path(self.recipe.tasks_root) if self.recipe.tasks_root else None
+
+    def cells(self) -> list[Cell]:
+        """List all cells, seed by seed, so that an interrupted study has every arm of its first seeds."""
+        return [self.cell(arm, seed) for seed in self.recipe.seeds for arm in self.arms.values()]
+
+    def cell(self, arm: Arm, seed: int) -> Cell:
+        """Return the cell of one arm and seed."""
+        run = arm.settings.run(seed)
+        return Cell(arm=arm, seed=seed, run=run, run_id=run_id(run, self.genome.digest))
+
+
+def run_id(run: RunConfig, genome_digest: str) -> str:
+    """Hash what decides the trained weights: resolved settings, seed and the digest of the sequence."""
+    content = settings.plain(run)
+    for name in _NO_EFFECT:
+        content["trainer"].pop(name, None)
+    for name in ("genome", "simulation", "repeat_bed"):
+        content["data"].pop(name, None)
+    return settings.fingerprint({"format": FORMAT, "genome": genome_digest, "run": content})
+
+
+def load_study(recipe: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Resolve a recipe by name or path.
+
+    Args:
+        recipe: A shipped name or the path of a YAML file.
+        overrides: ``"key.subkey=value"`` texts laid over the file.
+
+    Raises:
+        ConfigError: On anything wrong in the recipe, its suite or its task cards.
+        DataError: If the genome cannot be used.
+    """
+    path = catalog.resolve("recipe", recipe)
+    _, content = load_recipe(path, overrides)
+    return _resolve(path.stem, _with_absolute_paths(content, path.parent), where=path.name)
+
+
+def open_study(folder: Path) -> Study:
+    """Resolve the study that a results folder was made from.
+
+    Raises:
+        ResultsError: If the folder is not a results folder, or another version wrote it.
+    """
+    record = read_record(folder)
+    return _resolve(record["name"], record["content"], where=str(folder / "study.json"))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what a results folder says it is.
+
+    Raises:
+        ResultsError: If the folder is not a results folder, or another version wrote it.
+    """
+    path = folder / "study.json"
+    if not path.is_file():
+        raise ResultsError(
+            f"{folder} is not a results folder: it has no study.json; give the folder that"
+            " `lightning-dna run --out` wrote."
+        )
+    record = atomic.read_json(path)
+    if record.get("format") != FORMAT:
+        raise ResultsError(
+            f"{path} has format {record.get('format')!r} (lightning_dna"
+            f" {record.get('version', 'unknown')}); this version reads format {FORMAT}. Use the version that wrote it, or run into a new --out folder."
+        )
+    return record
+
+
+def record_study(study: Study, folder: Path) -> None:
+    """Write what this results folder is, or check that it is the same study.
+
+    A folder may grow: a study with the same arms and more of them, or more seeds, goes on in it.
+
+    Raises:
+        ResultsError: If the folder holds another recipe, or cannot be written to.
+    """
+    if (folder / "study.json").is_file():
+        _check_same(study, read_record(folder), folder)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ResultsError(
+            f"{folder} is not empty and holds no study.json; choose a new or empty --out folder."
+        )
+    record = {
+        "format": FORMAT,
+        "version": lightning_dna.__version__,
+        "name": study.name,
+        "content": settings_of(study),
+        "runs": {cell.name: cell.run_id for cell in study.cells()},
+    }
+    atomic.write_json(folder / "study.json", record)
+
+
+def settings_of(study: Study) -> dict[str, Any]:
+    """Return the recipe's content as plain values."""
+    return dict(study.content)
+
+
+def _check_same(study: Study, record: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a folder whose cells are not among this study's."""
+    now = {cell.name: cell.run_id for cell in study.cells()}
+    before: Mapping[str, str] = record["runs"]
+    changed = sorted(name for name, run in before.items() if now.get(name) != run)
+    if record["name"] == study.name and not changed:
+        return
+    what = (
+        f"cells {', '.join(changed[:5])}{' and more' if len(changed) > 5 else ''} differ"
+        if changed
+        else "its name differs"
+    )
+    raise ResultsError(
+        f"{folder} holds the study '{record['name']}', not this '{study.name}': {what}. Choose another"
+        " --out folder, or repeat the command with the recipe and --set values it was made with"
+        " (arms and seeds may be added, not changed)."
+    )
+
+
+def _resolve(name: str, content: Mapping[str, Any], *, where: str) -> Study:
+    """Resolve arms, genome, split and cards of a recipe's content."""
+    recipe = parse_recipe(content, where=where)
+    arms = resolve_arms(recipe, where=where)
+    data = arms[recipe.baseline].settings.data
+    cards = load_suite(recipe.suite)
+    genome = open_genome(data)
+    split = ChromosomeSplit.resolve(data.split, genome.lengths)
+    return Study(
+        name=name,
+        recipe=recipe,
+        content=content,
+        arms=arms,
+        cards=tuple(cards),
+        genome=genome,
+        split=split,
+    )
+
+
+def _with_absolute_paths(content: Mapping[str, Any], beside: Path) -> dict[str, Any]:
+    """Write the paths in a recipe as absolute, so that a worker started elsewhere finds the same files.
+
+    A relative path is looked up in the current folder first, then beside the recipe.
+    """
+
+    def absolute(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        here = Path(value).expanduser()
+        for candidate in (here, beside / here):
+            if candidate.exists():
+                return os.path.abspath(candidate)  # noqa: PTH100 - links stay as the user wrote them
+        return value
+
+    fixed = dict(content)
+    data = dict((fixed.get("shared") or {}).get("data") or {})
+    for key in ("genome", "repeat_bed"):
+        if data.get(key) != "simulated" and key in data:
+            data[key] = absolute(data[key])
+    if data:
+        fixed["shared"] = settings.merge(fixed["shared"], {"data": data})
+    for key in ("tasks_root", "suite"):
+        if key in fixed:
+            is_path = key == "tasks_root" or str(fixed[key]).endswith((".yaml", ".yml"))
+            fixed[key] = absolute(fixed[key]) if is_path else fixed[key]
+    return fixed

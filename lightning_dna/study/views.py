@@ -1,0 +1,114 @@
+"""Views of per-example scores as the statistics room's predictions: one task name for each view.
+
+A held-out task has the views ``TASK`` (test chromosomes), ``TASK/repeat`` and ``TASK/unique`` (its
+strata), ``TASK/train`` (windows of the training chromosomes) and ``TASK/gap`` (training minus
+held-out, which is a contrast of two example sets and is made in the comparison).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lightning_dna.stats.predictions import Predictions
+
+MLM_METRICS = ("mlm_accuracy", "bits_per_base", "cross_entropy")
+_SUMS = ["masked", "correct", "nats"]
+
+
+def mlm_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
+    """Return every view of held-out scores except the gap.
+
+    Args:
+        scores: Rows of ``task, variant, seed, example_id, cluster_id, chrom, part, stratum, masked,
+            correct, nats``.
+    """
+    views: dict[str, list[Predictions]] = {}
+    for task, frame in scores.groupby("task", sort=False):
+        held_out = frame[frame["part"] == "test"]
+        pieces = {
+            f"{task}": held_out,
+            f"{task}/repeat": held_out[held_out["stratum"] == "repeat"],
+            f"{task}/unique": held_out[held_out["stratum"] == "unique"],
+            f"{task}/train": frame[frame["part"] == "train"],
+        }
+        views |= {name: mlm_predictions(name, piece) for name, piece in pieces.items() if len(piece)}
+    return {name: view for name, view in views.items() if view}
+
+
+def chromosome_views(scores: pd.DataFrame) -> dict[tuple[str, str, str], list[Predictions]]:
+    """Return held-out scores by (task, part, chromosome)."""
+    views = {}
+    for (task, part, chrom), frame in scores.groupby(["task", "part", "chrom"], sort=False):
+        key = (str(task), str(part), str(chrom))
+        views[key] = mlm_predictions("/".join(key), frame)
+    return {key: view for key, view in views.items() if view}
+
+
+def mlm_predictions(task: str, frame: pd.DataFrame) -> list[Predictions]:
+    """Sum the strata of each window and return one set of predictions for each variant and seed.
+
+    A window without a hidden base in this view says nothing and is left out, in every variant alike,
+    as the hidden bases are the same for all.
+    """
+    keys = ["variant", "seed", "example_id", "cluster_id"]
+    units = frame.groupby(keys, sort=False, observed=True, as_index=False)[_SUMS].sum()
+    units = units[units["masked"] > 0]
+    predictions = []
+    for (variant, seed), rows in units.groupby(["variant", "seed"], sort=False):
+        masked = rows["masked"].to_numpy(np.float64)
+        nats = rows["nats"].to_numpy(np.float64)
+        predictions.append(
+            Predictions(
+                task=task,
+                variant=str(variant),
+                seed=int(seed),
+                example_id=rows["example_id"].to_numpy(dtype=str),
+                cluster_id=rows["cluster_id"].to_numpy(dtype=str),
+                numerator={
+                    "mlm_accuracy": rows["correct"].to_numpy(np.float64),
+                    "bits_per_base": nats / math.log(2),
+                    "cross_entropy": nats,
+                },
+                denominator=masked,
+            )
+        )
+    return predictions
+
+
+def classification_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
+    """Return classification scores by task.
+
+    Args:
+        scores: Rows of ``task, variant, seed, example_id, cluster_id, label, prediction, score``.
+    """
+    views = {}
+    for task, frame in scores.groupby("task", sort=False):
+        views[str(task)] = [
+            Predictions(
+                task=str(task),
+                variant=str(variant),
+                seed=int(seed),
+                example_id=rows["example_id"].to_numpy(dtype=str),
+                cluster_id=rows["cluster_id"].to_numpy(dtype=str),
+                y_true=rows["label"].to_numpy(np.int64),
+                y_pred=rows["prediction"].to_numpy(np.int64),
+            )
+            for (variant, seed), rows in frame.groupby(["variant", "seed"], sort=False)
+        ]
+    return views
+
+
+def repeat_for_seeds(scores: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
+    """Give a procedure without randomness the same scores under every seed, which they are."""
+    return pd.concat([scores.assign(seed=seed) for seed in seeds], ignore_index=True)
+
+
+def only(
+    views: Mapping[str, list[Predictions]], variants: Iterable[str]
+) -> dict[str, list[Predictions]]:
+    """Keep some variants of each view; views left empty go."""
+    wanted = set(variants)
+    kept = {task: [p for p in view if p.variant in wanted] for task, view in views.items()}
+    return {task: view for task, view in kept.items() if view}

@@ -1,0 +1,1 @@
+"""Tokenizers: base codes or text into the token ids a model reads."""

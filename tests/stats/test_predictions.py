@@ -1,0 +1,75 @@
+"""Predictions refuse what cannot be scored, and say which field and which examples."""
+
+import numpy as np
+import pytest
+
+from lightning_dna.errors import StatsError
+from lightning_dna.stats.predictions import PLAIN, Predictions, listed
+
+
+def entry(**fields) -> Predictions:
+    defaults = {"task": "t", "variant": "a", "seed": 0, "example_id": [1, 2, 3]}
+    return Predictions(**{**defaults, **fields})
+
+
+def test_lists_and_tables_become_arrays():
+    found = entry(
+        example_id=np.array(["x", "y", "z"], dtype=object),
+        y_true=[True, False, True],
+        y_pred=np.array([1.0, 0.0, 0.0]),
+        numerator=[1, 2, 3],
+        denominator={"ratio": [1, 1, 2]},
+    )
+    assert found.example_id.dtype.kind == "U"
+    assert found.y_true.tolist() == [1, 0, 1]
+    assert found.y_pred.dtype == np.int64
+    assert found.numerators[PLAIN].tolist() == [1.0, 2.0, 3.0]
+    assert found.denominators["ratio"].tolist() == [1.0, 1.0, 2.0]
+    assert found.n_examples == 3
+
+
+def test_seed_zero_is_a_seed():
+    assert entry(seed=0).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"example_id": []}, "no example"),
+        ({"example_id": [1, 2, 2]}, "repeated: 2"),
+        ({"example_id": [1.5, 2.0, 3.0]}, "example_id must hold integers or text"),
+        ({"example_id": ["a", None, "b"]}, "example_id must hold integers or text"),
+        ({"example_id": [[1], [2], [3]]}, "one axis"),
+        ({"variant": ""}, "empty"),
+        ({"seed": -1}, "seed must be an integer of 0 or more, not -1"),
+        ({"y_true": [0, 1]}, "y_true has 2 values for 3 examples"),
+        ({"y_pred": [0, 1, 1, 0]}, "y_pred has 4 values for 3 examples"),
+        ({"y_pred": [0.0, np.nan, 1.0]}, "y_pred is NaN or infinite at row 1"),
+        ({"y_pred": [0.0, 0.5, 1.0]}, "y_pred must hold integers or text"),
+        ({"y_true": [0, "x", 1.5]}, "y_true"),
+        ({"y_score": [0.1, np.nan, 0.2]}, "y_score is NaN or infinite for example 2"),
+        ({"y_score": [[0.1, 0.9], [np.inf, 0], [0, 1]]}, "y_score is NaN or infinite for example 2"),
+        ({"y_score": ["high", "low", "low"]}, "y_score must hold numbers"),
+        ({"y_score": 0.5}, "one per example"),
+        ({"numerator": [1, 2, np.nan]}, "numerator is NaN or infinite for example 3"),
+        ({"numerator": {"ratio": [1, 2]}}, r"numerator\[ratio\] has 2 values for 3 examples"),
+        ({"denominator": {"ratio": [1, -1, 2]}}, "denominator ratio is negative for example 2"),
+        ({"weight": [1, -1, 1]}, "weight must be 0 or more"),
+        ({"weight": [0, 0, 0]}, "not 0 everywhere"),
+        ({"cluster_id": ["a", None, "b"]}, "cluster_id must hold integers or text"),
+    ],
+)
+def test_bad_input_names_the_field(fields, message):
+    with pytest.raises(StatsError, match=message):
+        entry(**fields)
+
+
+def test_messages_name_task_variant_and_seed():
+    with pytest.raises(StatsError, match="task 't', variant 'a', seed 3"):
+        entry(seed=3, y_true=[1])
+
+
+def test_at_most_ten_ids_are_listed():
+    with pytest.raises(StatsError, match=r"repeated: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more"):
+        entry(example_id=[*range(15), *range(15)])
+    assert listed(np.arange(3)) == "0, 1, 2"

@@ -19,10 +19,12 @@ A model that multiplies pooled features (maximum pooling, a hidden layer after p
 additive and can join the two ends; the argument is about a linear head on mean-pooled features.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 from lightning_dna.genome.alphabet import Codes
 from lightning_dna.genome.simulate_background import (
@@ -34,30 +36,26 @@ from lightning_dna.genome.simulate_background import (
 )
 from lightning_dna.genome.simulate_motifs import Motif, place_motifs
 
-TRACT_LENGTH = 32
-
 
 @dataclass(frozen=True, kw_only=True)
 class LongRangeTask:
     """The generative model of the long-range task; its exact posterior is in closed form.
 
     Attributes:
-        left: The two orientations of the left tract.
-        right: The two orientations of the right tract.
+        left: The repeated unit of the left tract in its two orientations.
+        right: The repeated unit of the right tract in its two orientations.
+        conservation: Probability of the unit's own base at each position of a tract.
+        tract_share: Length of a tract as a fraction of the sequence, rounded down to whole units.
         jitter: Each tract lies 0 to this many bases from its end of the sequence.
         gc: GC content of the background.
         label_noise: Probability that a label is flipped after the sequence was drawn.
         minimum_distance: Fewest bases between the two tracts.
     """
 
-    left: tuple[Motif, Motif] = (
-        Motif(consensus="GA" * (TRACT_LENGTH // 2)),
-        Motif(consensus="CT" * (TRACT_LENGTH // 2)),
-    )
-    right: tuple[Motif, Motif] = (
-        Motif(consensus="GT" * (TRACT_LENGTH // 2)),
-        Motif(consensus="CA" * (TRACT_LENGTH // 2)),
-    )
+    left: tuple[str, str] = ("GA", "CT")
+    right: tuple[str, str] = ("GT", "CA")
+    conservation: float = 0.92
+    tract_share: float = 0.2
     jitter: int = 8
     gc: float = 0.42
     label_noise: float = 0.05
@@ -66,7 +64,20 @@ class LongRangeTask:
     @property
     def minimum_length(self) -> int:
         """Shortest sequence, in bases, that keeps the tracts apart by ``minimum_distance``."""
-        return ORDER + 2 * (TRACT_LENGTH + self.jitter) + self.minimum_distance
+        fixed = ORDER + 2 * self.jitter + self.minimum_distance
+        return math.ceil(fixed / (1 - 2 * self.tract_share))
+
+    def tracts(self, length: int) -> list[Motif]:
+        """Return both orientations of the left tract, then both of the right one.
+
+        Args:
+            length: Length of the sequence in bases.
+        """
+        repeats = int(length * self.tract_share) // len(self.left[0])
+        return [
+            Motif(consensus=unit * repeats, conservation=self.conservation)
+            for unit in (*self.left, *self.right)
+        ]
 
     def sample(
         self, n: int, length: int, rng: np.random.Generator
@@ -84,8 +95,8 @@ class LongRangeTask:
         """
         left, right = rng.integers(0, 2, size=(2, n))
         left_start = ORDER + rng.integers(0, self.jitter + 1, size=n)
-        right_start = length - TRACT_LENGTH - rng.integers(0, self.jitter + 1, size=n)
-        motifs = [*self.left, *self.right]
+        motifs = self.tracts(length)
+        right_start = length - len(motifs[0]) - rng.integers(0, self.jitter + 1, size=n)
         guide = np.full((n, length), -1)
         for index in (0, 1):
             on_left, on_right = np.flatnonzero(left == index), np.flatnonzero(right == index)
@@ -110,11 +121,12 @@ class LongRangeTask:
         background = background_log_probabilities(codes, self.background())
         from_left = slice(ORDER, ORDER + self.jitter + 1)
         from_right = slice(-self.jitter - 1, None)
-        left = [np.exp(m.log_ratios(codes, background)[:, from_left]).sum(1) for m in self.left]
-        right = [np.exp(m.log_ratios(codes, background)[:, from_right]).sum(1) for m in self.right]
-        same = left[0] * right[0] + left[1] * right[1]
-        different = left[0] * right[1] + left[1] * right[0]
-        return np.asarray(np.log(same) - np.log(different))
+        scores = [tract.log_ratios(codes, background) for tract in self.tracts(codes.shape[1])]
+        left = [logsumexp(score[:, from_left], axis=1) for score in scores[:2]]
+        right = [logsumexp(score[:, from_right], axis=1) for score in scores[2:]]
+        same = np.logaddexp(left[0] + right[0], left[1] + right[1])
+        different = np.logaddexp(left[0] + right[1], left[1] + right[0])
+        return np.asarray(same - different)
 
     def background(self) -> Table:
         """Return the background chain, shape ``(16, 4)``."""

@@ -129,10 +129,11 @@ def _latex_panel(table: Table, *, heading: str) -> str:
     """Write one group of columns as a tabular under the heading of the whole table."""
     cells = table.rows[0].cells if table.rows else ()
     spec = "l" + "".join("r" if cell.numeric else "l" for cell in cells)
+    title = latex(f"{heading} {table.title}".strip())
     lines = [
         f"\\begin{{tabular}}{{{spec}}}",
         r"\toprule",
-        f"\\multicolumn{{{len(spec)}}}{{l}}{{\\emph{{{latex(f'{heading} {table.title}'.strip())}}}}} \\\\",
+        f"\\multicolumn{{{len(spec)}}}{{l}}{{\\emph{{{title}}}}} \\\\",
         r"\midrule",
         _latex_line([table.first, *(column.title for column in table.columns)]),
         r"\midrule",

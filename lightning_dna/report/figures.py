@@ -281,6 +281,7 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, tuple[str, str, str]]])
     """Draw one legend above all panels; an entry without marker is a line."""
     if not entries:
         return
+    longest = max(len(_short(name)) for name, _ in entries)
     handles = [
         Line2D(
             [],
@@ -299,7 +300,7 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, tuple[str, str, str]]])
     figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=min(len(handles), 5),
+        ncols=max(1, min(len(handles), int(110 / (longest + 5)))),
         frameon=False,
         fontsize=8.5,
         handletextpad=0.4,

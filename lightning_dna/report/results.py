@@ -166,6 +166,11 @@ class Results:
             (task, metrics[0]) for task, metrics in self.tasks.items() if not is_part(task)
         )
 
+    @cached_property
+    def compared(self) -> frozenset[tuple[str, str]]:
+        """The (task, metric) pairs with any comparison; others are only estimated."""
+        return frozenset((row.task, row.metric) for row in self.comparisons)
+
     def estimate(self, variant: str, task: str, metric: str) -> Estimate | None:
         """Return the estimate of one arm, or ``None`` when it was not scored."""
         return self._estimates.get((variant, task, metric))
@@ -176,13 +181,13 @@ class Results:
 
 
 def is_part(task: str) -> bool:
-    """Whether a task is a stratum or the memorization gap of another, not a task of its own.
+    """Whether a task is a stratum, the training side or the gap of another task.
 
     Example:
         >>> is_part("heldout_mlm/repeat"), is_part("promoter/frozen")
         (True, False)
     """
-    return task.rpartition("/")[2] in {"repeat", "unique", "gap"}
+    return task.rpartition("/")[2] in {"repeat", "unique", "train", "gap"}
 
 
 def load_results(folder: Path) -> Results:

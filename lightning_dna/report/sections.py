@@ -141,6 +141,8 @@ def _differences(results: Results) -> Section:
     ):
         panels = series.forest_panels(results, pairs)
         if panels:
+            band = " The shaded band is the declared margin of equivalence."
+            band = band if any(panel.margin is not None for panel in panels) else ""
             caption = f"{kind} comparisons: each arm minus {base}, with {level} intervals.{band}"
             svg = figures.forest(panels, prefix=name)
             drawings.append(Drawing(name=name, svg=svg, caption=caption))

@@ -83,8 +83,7 @@ class Table:
 def main_tables(results: Results) -> list[Table]:
     """Return arms by planned metrics, the first table with the cost of each arm beside them."""
     tables = []
-    chunks = _chunks(results.primary)
-    for number, pairs in enumerate(chunks):
+    for number, pairs in enumerate(_chunks(results, results.primary)):
         tables.append(_pairs_table(results, pairs, title="", with_cost=number == 0))
     return tables
 
@@ -95,7 +94,7 @@ def task_tables(results: Results) -> list[Table]:
     for task, metrics in results.tasks.items():
         if is_part(task):
             continue
-        for pairs in _chunks([(task, metric) for metric in metrics]):
+        for pairs in _chunks(results, [(task, metric) for metric in metrics]):
             title = f"{task_title(task)} ({task})."
             tables.append(_pairs_table(results, pairs, title=title, with_mde=True))
     return tables
@@ -108,7 +107,7 @@ def strata_tables(results: Results) -> list[Table]:
 
 def gap_tables(results: Results) -> list[Table]:
     """Return the gap between training and held-out chromosomes."""
-    return _part_tables(results, ("gap",), "training minus held-out chromosomes")
+    return _part_tables(results, ("train", "gap"), "training minus held-out chromosomes")
 
 
 def _part_tables(results: Results, parts: Sequence[str], title: str) -> list[Table]:
@@ -139,13 +138,18 @@ def panels(table: Table) -> list[Table]:
     return cut
 
 
-def _chunks(pairs: Sequence[tuple[str, str]]) -> list[Sequence[tuple[str, str]]]:
-    """Cut pairs into groups that fit side by side, as even as possible."""
-    if not pairs:
-        return []
-    count = math.ceil(len(pairs) / PAIRS_PER_TABLE)
-    size = math.ceil(len(pairs) / count)
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+def _chunks(results: Results, pairs: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Cut pairs into groups that fit side by side; one that is only estimated is narrow."""
+    groups: list[list[tuple[str, str]]] = []
+    room = 0.0
+    for pair in pairs:
+        width = 1.0 if pair in results.compared else 0.25
+        if not groups or room < width:
+            groups.append([])
+            room = PAIRS_PER_TABLE + 0.25
+        groups[-1].append(pair)
+        room -= width
+    return groups
 
 
 def _pairs_table(
@@ -199,11 +203,10 @@ def _pair_columns(
     note = ", ".join(part for part in (shown.unit, shown.direction, status) if part)
     if task.endswith("/gap"):
         note = f"{shown.difference_unit or 'difference'}, {status}"
-    titles = ["Value", "Difference"]
-    titles += ["Detectable"] if with_mde else []
-    return [
-        Column(title=name, group=group, group_note=note) for name in (*titles, "Verdict, adj. p")
-    ]
+    titles = ["Value"]
+    if (task, metric) in results.compared:
+        titles += ["Difference", *(["Detectable"] if with_mde else []), "Verdict, adj. p"]
+    return [Column(title=name, group=group, group_note=note) for name in titles]
 
 
 def _pair_cells(
@@ -214,6 +217,8 @@ def _pair_cells(
     estimate = results.estimate(name, task, metric)
     row = results.difference(name, task, metric)
     cells = [_value_cell(estimate, task)]
+    if (task, metric) not in results.compared:
+        return cells
     if row is None:
         word = "baseline" if name == results.study.baseline and estimate else ABSENT
         blank = [Cell(text=ABSENT), Cell(text=word, numeric=False)]
@@ -330,8 +335,9 @@ def terminal_table(results: Results) -> str:
             estimate = results.estimate(name, task, metric)
             if estimate is None and name in results.references:
                 continue
-            cells = _pair_cells(results, name, task, metric, with_mde=False)
-            value, difference, verdict = cells
+            absent = [Cell(text=ABSENT)] * 2
+            cells = [*_pair_cells(results, name, task, metric, with_mde=False), *absent]
+            value, difference, verdict = cells[:3]
             row = results.difference(name, task, metric)
             p = ABSENT if row is None else p_value(row.p_adjusted)
             lines.append(

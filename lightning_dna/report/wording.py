@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from lightning_dna.report.numbers import Display, display, listing, p_equation
+from lightning_dna.report.numbers import Display, display, listing
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import Difference
 
@@ -13,6 +13,7 @@ _SPELLED_OUT = 4
 _LAST_PART = {
     "repeat": "inside repeats",
     "unique": "outside repeats",
+    "train": "training chromosomes",
     "gap": "training minus held-out chromosomes",
     "frozen": "linear probe, frozen weights",
     "full": "fine-tuned",
@@ -20,16 +21,24 @@ _LAST_PART = {
     "random": "linear probe, untrained weights",
 }
 
+_UNITS = {"example": "single examples", "cluster": "clusters of neighbouring or related examples"}
+
 _FLAGS = {
-    "few_seeds": "fewer than three seeds: the spread between trainings is poorly known and the"
-    " intervals are wide for that reason",
+    "few_seeds": "fewer than three seeds: the spread between trainings is poorly known, and the"
+    " interval is wide for that reason",
     "few_clusters": "fewer than ten effective clusters of examples: the interval is a rough one",
-    "too_few_units": "too few independent units for an interval",
-    "few_minority": "fewer than ten examples of the rarest class: the interval is approximate",
-    "zero_variance": "the estimate does not vary between resamples, although it is not zero",
-    "identical": "the two arms give identical results on every unit",
-    "undefined": "the metric was undefined in some resamples",
-    "few_defined": "the metric was undefined in many resamples",
+    "too_few_clusters": "fewer than four effective clusters of examples: no interval is given",
+    "too_few_units": "fewer than two independent units: no interval is given",
+    "few_minority": "fewer than ten examples of the rarest class: the interval is a rough one",
+    "single_class": "only one class among the true labels",
+    "undefined": "the metric is not defined on these examples",
+    "undefined_replicates": "the metric was undefined in more than 1 % of the resamples",
+    "too_many_undefined": "the metric was undefined in more than 10 % of the resamples: no interval"
+    " is given",
+    "identical": "the two arms agree on every unit, so they are equivalent without a test",
+    "zero_variance": "the estimate is the same in every resample; p is from an exchange test",
+    "se_mismatch": "two ways to compute the standard error disagree: look at the data before use",
+    "significant_within_margin": "the difference is certain, and smaller than the declared margin",
 }
 
 
@@ -44,14 +53,14 @@ def task_title(task: str) -> str:
     if last not in _LAST_PART or not head:
         plain = "held-out chromosomes" if task == "heldout_mlm" else task.replace("_", " ")
         return plain[:1].upper() + plain[1:]
-    if last == "gap" and head == "heldout_mlm":
-        return "Training minus held-out chromosomes"
+    if head == "heldout_mlm" and last in {"train", "gap"}:
+        return _LAST_PART[last].capitalize()
     return f"{task_title(head)}, {_LAST_PART[last]}"
 
 
 def flag_meaning(flag: str) -> str:
     """Return what a flag means; an unknown one is shown by its name alone."""
-    return _FLAGS.get(flag.partition("=")[0], "")
+    return _FLAGS.get(flag, "")
 
 
 def verdict_label(row: Difference) -> str:
@@ -167,10 +176,10 @@ def how_to_read(results: Results) -> list[str]:
     """Explain unit, scope, interval, multiplicity and detectable difference in short paragraphs."""
     study = results.study
     level = f"{study.level:.0%}"
-    units = sorted({(row.unit, row.n_units) for row in results.estimates})
-    kinds = listing(sorted({unit for unit, _ in units})) or "example"
-    sizes = [number for _, number in units]
-    count = f" ({min(sizes)} to {max(sizes)} per task)" if sizes else ""
+    sizes = sorted({row.n_units for row in results.estimates})
+    count = f" ({sizes[0]} to {sizes[-1]} of them per task)" if len(sizes) > 1 else ""
+    kinds = dict.fromkeys(row.unit for row in results.estimates)
+    unit = " or ".join(_UNITS.get(kind, kind) for kind in kinds) or "single examples"
     scope = (
         "Scope is the training procedure: seeds are treated as random, so an interval speaks about"
         " training this arm again with new seeds."
@@ -178,20 +187,19 @@ def how_to_read(results: Results) -> list[str]:
         else "Scope is these checkpoints: an interval speaks about these trained weights on new"
         " examples, and not about training them again."
     )
-    example = next((row for row in results.comparisons if not math.isnan(row.p_adjusted)), None)
-    p_example = "" if example is None else f" (as in {p_equation(example.p_adjusted)})"
     return [
         f"Every arm is scored on the same examples, and differences are paired: the same resamples"
-        f" are used for all arms, seeds and metrics of a task. What is resampled is the {kinds}"
-        f"{count}. {scope} Brackets are {level} intervals.",
+        f" are used for all arms, seeds and metrics of a task. The resampled units are"
+        f" {unit}{count}. {scope} Brackets are {level} intervals.",
         f"A difference is an arm minus {study.baseline}. Its interval is that of this one"
-        f" comparison; the verdict follows the p-value adjusted for all comparisons of its family"
-        f"{p_example}, so an interval can leave out zero while the verdict is inconclusive. Planned"
+        f" comparison; the verdict follows the p-value adjusted for all comparisons of its family,"
+        f" so an interval can leave out zero while the verdict is inconclusive. Planned"
         " rows were declared before anything ran; exploratory rows suggest, they do not confirm.",
         "Better and worse take the direction of the metric into account. Equivalent means that the"
         " interval lies inside a margin declared beforehand. Inconclusive is not “no difference”:"
-        " the detectable difference (MDE) beside it is the true difference that this comparison"
-        " would have found with 80 % power.",
+        " the detectable difference beside it is the true difference that this comparison would"
+        " have found with 80 % power. Pointing at a number shows its signature: how it was"
+        " computed, and with which seed.",
     ]
 
 

@@ -77,9 +77,9 @@ def confidence_interval(
         StatsError: If an option is not allowed.
 
     Example:
-        >>> draws = np.linspace(-1, 1, 1001)
-        >>> confidence_interval(0.0, draws, method="percentile", level=0.9)
-        Interval(low=-0.9, high=0.9)
+        >>> draws = np.arange(1001.0)
+        >>> confidence_interval(500.0, draws, method="percentile", level=0.5)
+        Interval(low=250.0, high=750.0)
     """
     check_choices(method, level, alternative)
     defined = replicates[np.isfinite(replicates)]

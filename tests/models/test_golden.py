@@ -1,4 +1,4 @@
-"""Our causal Hyena against vectors that the published HyenaDNA code computed from random weights."""
+"""Our causal Hyena against what the published HyenaDNA code computed from random weights."""
 
 import json
 from pathlib import Path

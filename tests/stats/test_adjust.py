@@ -50,7 +50,10 @@ def direct_max_t(observed, replicates):
 def test_max_t_equals_the_textbook_loop():
     rng = np.random.default_rng(0)
     for size in (1, 2, 9):
-        observed, replicates = np.abs(rng.standard_normal(size)) * 2, np.abs(rng.standard_normal((500, size)))
+        observed, replicates = (
+            np.abs(rng.standard_normal(size)) * 2,
+            np.abs(rng.standard_normal((500, size))),
+        )
         assert (max_t(observed, replicates) == direct_max_t(observed, replicates)).all()
 
 
@@ -76,7 +79,10 @@ def test_max_t_of_one_repeated_hypothesis_needs_no_adjustment():
 
 def test_max_t_is_monotone_and_step_down_is_never_larger():
     rng = np.random.default_rng(4)
-    observed, replicates = np.abs(rng.standard_normal(12)) * 2, np.abs(rng.standard_normal((999, 12)))
+    observed, replicates = (
+        np.abs(rng.standard_normal(12)) * 2,
+        np.abs(rng.standard_normal((999, 12))),
+    )
     down, single = max_t(observed, replicates), max_t(observed, replicates, step_down=False)
     order = np.argsort(-observed)
     assert (np.diff(down[order]) >= 0).all()

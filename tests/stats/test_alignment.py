@@ -9,7 +9,9 @@ from lightning_dna.stats.predictions import Predictions
 
 
 def entry(variant="a", seed=0, ids=(1, 2, 3), **fields) -> Predictions:
-    return Predictions(task=fields.pop("task", "t"), variant=variant, seed=seed, example_id=ids, **fields)
+    return Predictions(
+        task=fields.pop("task", "t"), variant=variant, seed=seed, example_id=ids, **fields
+    )
 
 
 def test_examples_are_brought_into_one_order():
@@ -28,7 +30,13 @@ def test_examples_are_brought_into_one_order():
 
 
 def test_variants_may_have_different_seeds():
-    task = align([entry("a", 0, y_pred=[0, 1, 1]), entry("a", 4, y_pred=[1, 1, 1]), entry("b", 4, y_pred=[0, 0, 0])])
+    task = align(
+        [
+            entry("a", 0, y_pred=[0, 1, 1]),
+            entry("a", 4, y_pred=[1, 1, 1]),
+            entry("b", 4, y_pred=[0, 0, 0]),
+        ]
+    )
     assert task.seeds == (0, 4)
     assert task.present.tolist() == [[True, True], [False, True]]
     assert (task.y_pred[:, 1, 0] == -1).all()
@@ -66,7 +74,9 @@ def test_different_examples_are_an_error(second, message):
 
 
 def test_up_to_ten_missing_ids_are_listed():
-    with pytest.raises(StatsError, match="lacks 15 ids: 5, 6, 7, 8, 9, 10, 11, 12, 13, 14 and 5 more"):
+    with pytest.raises(
+        StatsError, match="lacks 15 ids: 5, 6, 7, 8, 9, 10, 11, 12, 13, 14 and 5 more"
+    ):
         align([entry("a", ids=range(20)), entry("b", ids=range(5))])
 
 
@@ -79,9 +89,17 @@ def test_up_to_ten_missing_ids_are_listed():
         ({"weight": [1, 1, 1]}, {"weight": [1, 2, 1]}, "weight of .* for example 2"),
         ({"cluster_id": [1, 1, 2]}, {"cluster_id": [1, 2, 2]}, "cluster_id of .* for example 2"),
         ({"y_pred": [0, 1, 1]}, {}, "'b', seed 0 has no y_pred"),
-        ({"y_pred": [0, 1, 1]}, {"y_pred": ["0", "1", "1"]}, "some labels are integers and some are text"),
+        (
+            {"y_pred": [0, 1, 1]},
+            {"y_pred": ["0", "1", "1"]},
+            "some labels are integers and some are text",
+        ),
         ({"numerator": {"x": [1, 2, 3]}}, {}, "has no numerator for metric 'x'"),
-        ({"denominator": {"x": [1, 2, 3]}}, {"denominator": {"y": [1, 1, 1]}}, "has no denominator"),
+        (
+            {"denominator": {"x": [1, 2, 3]}},
+            {"denominator": {"y": [1, 1, 1]}},
+            "has no denominator",
+        ),
     ],
 )
 def test_properties_of_an_example_must_agree(first, second, message):

@@ -33,7 +33,9 @@ def exact_law(statistic, n_units):
 # Some of the 3125 resamples have one class only.
 @pytest.mark.filterwarnings("ignore:A single label was found:UserWarning")
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true:UserWarning")
-@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1", "macro_f1", "mcc", "ratio"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "balanced_accuracy", "f1", "macro_f1", "mcc", "ratio"]
+)
 def test_exhaustive_bootstrap_of_five_examples(labelled, summed, resample, name):
     scores = {
         "accuracy": sk.accuracy_score,
@@ -71,7 +73,9 @@ def test_bootstrap_variance_of_a_mean(summed, resample):
     assert reps.values.var() == pytest.approx(expected, rel=4 * (2 / 20_000) ** 0.5)
     assert reps.variance_correction == pytest.approx(40 / 39)
     # Influence of a mean is (x - mean) / n, and its squares sum to the same variance.
-    np.testing.assert_allclose(reps.influence[:, 0, 0, 0], (values - values.mean()) / 40, atol=1e-15)
+    np.testing.assert_allclose(
+        reps.influence[:, 0, 0, 0], (values - values.mean()) / 40, atol=1e-15
+    )
 
 
 def test_clusters_are_resampled_whole(summed, resample):
@@ -85,7 +89,9 @@ def test_clusters_are_resampled_whole(summed, resample):
     np.testing.assert_allclose(reps.values, by_cluster.values, rtol=1e-14)
     np.testing.assert_allclose(reps.influence, by_cluster.influence, atol=1e-15)
     np.testing.assert_allclose(
-        reps.influence[:, 0, 0, 0], np.bincount(cluster, reps.example_influence[:, 0, 0, 0]), atol=1e-15
+        reps.influence[:, 0, 0, 0],
+        np.bincount(cluster, reps.example_influence[:, 0, 0, 0]),
+        atol=1e-15,
     )
     assert reps.effective_units == pytest.approx(22**2 / (1 + 25 + 4 + 49 + 9 + 16))
     assert (reps.n_units, reps.n_examples) == (6, 22)
@@ -93,7 +99,10 @@ def test_clusters_are_resampled_whole(summed, resample):
 
 def random_arms(rng, y_true, names, n_seeds):
     return {
-        name: [np.where(rng.random(len(y_true)) < 0.7, y_true, rng.integers(0, 3, len(y_true))) for _ in range(n_seeds)]
+        name: [
+            np.where(rng.random(len(y_true)) < 0.7, y_true, rng.integers(0, 3, len(y_true)))
+            for _ in range(n_seeds)
+        ]
         for name in names
     }
 

@@ -1,5 +1,6 @@
 """Intervals against scipy on the same replicates; p-values are the inverse of their intervals."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,14 +52,19 @@ def test_se_t_is_the_textbook_interval():
 
 
 def test_symmetric_reach_is_a_quantile_of_absolute_deviations():
-    found = confidence_interval(1.0, np.array([0.0, 0.5, 1.5, 3.0, 1.0]), method="symmetric", level=0.75)
+    found = confidence_interval(
+        1.0, np.array([0.0, 0.5, 1.5, 3.0, 1.0]), method="symmetric", level=0.75
+    )
     assert (found.low, found.high) == (0.0, 2.0)  # |deviations| sorted: 0, .5, .5, 1, 2
 
 
 @pytest.mark.parametrize("method", ["se-t", "percentile", "basic", "symmetric"])
 def test_levels_nest(method):
-    limits = [confidence_interval(2.0, DRAWS, method=method, level=x, df=20) for x in (0.5, 0.8, 0.95, 0.99)]
-    for inner, outer in zip(limits, limits[1:], strict=False):
+    limits = [
+        confidence_interval(2.0, DRAWS, method=method, level=x, df=20)
+        for x in (0.5, 0.8, 0.95, 0.99)
+    ]
+    for inner, outer in itertools.pairwise(limits):
         assert outer.low <= inner.low <= inner.high <= outer.high
 
 
@@ -82,8 +88,12 @@ def test_p_values_are_never_zero_and_equal_student():
     assert p_value(1e3, DRAWS, se=1e-3, df=1e6) > 0
     assert p_value(5.0, np.full(99, 5.0), method="percentile", se=1, df=9) == pytest.approx(0.02)
     assert p_value(2.0, DRAWS, se=1.0, df=7.5) == pytest.approx(2 * stats.t.sf(2, 7.5), rel=1e-12)
-    assert p_value(2.0, DRAWS, alternative="less", se=1.0, df=7.5) == pytest.approx(stats.t.cdf(2, 7.5))
-    assert p_value(-2.0, DRAWS, alternative="less", se=1.0, df=7.5) == pytest.approx(stats.t.cdf(-2, 7.5))
+    assert p_value(2.0, DRAWS, alternative="less", se=1.0, df=7.5) == pytest.approx(
+        stats.t.cdf(2, 7.5)
+    )
+    assert p_value(-2.0, DRAWS, alternative="less", se=1.0, df=7.5) == pytest.approx(
+        stats.t.cdf(-2, 7.5)
+    )
 
 
 def test_student_functions_equal_scipy_stats():
@@ -118,7 +128,8 @@ def test_undefined_replicates_are_left_out():
 def test_monte_carlo_error_is_the_spread_of_limits_over_resampling_runs(method):
     rng = np.random.default_rng(3)
     limits = [
-        confidence_interval(0.0, rng.standard_normal(400), method=method, df=40).high for _ in range(600)
+        confidence_interval(0.0, rng.standard_normal(400), method=method, df=40).high
+        for _ in range(600)
     ]
     expected = monte_carlo_error(method, se=1.0, df=40, level=0.95, n_resamples=400)
     assert np.std(limits) == pytest.approx(expected, rel=0.15)

@@ -68,7 +68,9 @@ def test_sums_do_not_depend_on_order_or_on_other_columns():
     matrix = np.exp(rng.standard_normal((500, 40)) * 5)
     weights = rng.multinomial(500, np.full(500, 1 / 500), size=64).astype(np.float32)
     together = ExactSums(matrix, total_weight=500)(weights)
-    alone = np.concatenate([ExactSums(matrix[:, [c]], total_weight=500)(weights) for c in range(40)])
+    alone = np.concatenate(
+        [ExactSums(matrix[:, [c]], total_weight=500)(weights) for c in range(40)]
+    )
     order = rng.permutation(500)
     shuffled = ExactSums(matrix[order], total_weight=500)(weights[:, order])
     single = np.concatenate([ExactSums(matrix, total_weight=500)(w[None]) for w in weights], axis=1)

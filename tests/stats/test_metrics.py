@@ -1,4 +1,4 @@
-"""Metrics on explicit weights against scikit-learn on repeated data; gradients against differences."""
+"""Metrics on explicit weights against scikit-learn on repeated data; gradients by differences."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,9 @@ def test_explicit_weights_equal_scikit_learn_on_repeated_data(labelled, name, cl
     if name == "f1" and classes > 2:
         pytest.skip("binary metric")
     rng = np.random.default_rng(classes)
-    y_true = rng.choice(classes, size=25, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    y_true = rng.choice(
+        classes, size=25, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum()
+    )
     predicted = np.where(rng.random(25) < 0.6, y_true, rng.integers(0, classes, 25))
     weights = rng.multinomial(25, np.full(25, 1 / 25), size=40).astype(np.float32)
     found = kernel_values(labelled(y_true, {"a": [predicted]}), name, weights)
@@ -51,10 +53,14 @@ def test_importance_weights_equal_scikit_learn_sample_weights(labelled, name):
     y_true, predicted, weight = rng.integers(0, 2, 30), rng.integers(0, 2, 30), rng.random(30)
     task = labelled(y_true, {"a": [predicted]}, weight=weight)
     found = kernel_values(task, name, np.ones((1, 30), dtype=np.float32))
-    assert found[0] == pytest.approx(REFERENCE[name](y_true, predicted, sample_weight=weight), abs=1e-12)
+    assert found[0] == pytest.approx(
+        REFERENCE[name](y_true, predicted, sample_weight=weight), abs=1e-12
+    )
 
 
-@pytest.mark.parametrize("name", ["ratio", "mlm_accuracy", "cross_entropy", "bits_per_base", "mean"])
+@pytest.mark.parametrize(
+    "name", ["ratio", "mlm_accuracy", "cross_entropy", "bits_per_base", "mean"]
+)
 def test_ratio_metrics_equal_direct_sums(summed, name):
     rng = np.random.default_rng(4)
     denominator = rng.integers(1, 50, 30)
@@ -83,7 +89,8 @@ def test_gradient_is_the_derivative_of_the_value(name):
     # keep both totals equal are defined. Moving one unit between cells is such a direction.
     if metric.kind == "cells":
         moves = np.array(
-            [[1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 1, 0]], dtype=float
+            [[1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 1, 1, 0]],
+            dtype=float,
         )
         np.testing.assert_allclose(moves @ gradient, moves @ slopes, atol=1e-8)
     else:
@@ -103,7 +110,8 @@ def test_influence_is_the_derivative_by_an_example_weight(labelled, resample, na
         down[example] -= 1e-5
         score = REFERENCE[name]
         slope = (
-            score(y_true, predicted, sample_weight=up) - score(y_true, predicted, sample_weight=down)
+            score(y_true, predicted, sample_weight=up)
+            - score(y_true, predicted, sample_weight=down)
         ) / 2e-5
         assert influence[example, 0, 0, 0] == pytest.approx(slope, abs=1e-8)
 
@@ -130,7 +138,7 @@ def test_orientation_and_range_of_every_row():
 
 
 def test_names_are_checked():
-    with pytest.raises(ConfigError, match="unknown metric 'acuracy'.*Did you mean 'accuracy'"):
+    with pytest.raises(ConfigError, match=r"unknown metric 'acuracy'.*Did you mean 'accuracy'"):
         resolve_metrics(["acuracy"])
     with pytest.raises(StatsError, match="once each"):
         resolve_metrics(["mcc", "mcc"])
@@ -141,12 +149,14 @@ def test_names_are_checked():
 
 def test_metric_that_does_not_fit_the_columns(labelled, summed):
     labels = labelled(["x", "y"], {"a": [["x", "x"]]})
-    with pytest.raises(StatsError, match="'f1' needs the labels 0 and 1.*found x, y"):
+    with pytest.raises(StatsError, match=r"'f1' needs the labels 0 and 1.*found x, y"):
         example_statistics(labels, (METRICS["f1"],))
     with pytest.raises(StatsError, match="'ratio' needs a numerator; given for: none"):
         example_statistics(labels, (METRICS["ratio"],))
     sums = summed({"a": [np.array([1.0, 3.0])]}, np.array([2.0, 2.0]))
     with pytest.raises(StatsError, match="'mcc' needs y_true and y_pred; there is no y_true"):
         example_statistics(sums, (METRICS["mcc"],))
-    with pytest.raises(StatsError, match=r"'mlm_accuracy' must lie in \[0, 1\] per example.* for 1"):
+    with pytest.raises(
+        StatsError, match=r"'mlm_accuracy' must lie in \[0, 1\] per example.* for 1"
+    ):
         example_statistics(sums, (METRICS["mlm_accuracy"],))

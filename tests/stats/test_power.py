@@ -28,7 +28,9 @@ def test_tost_of_a_mean_equals_statsmodels(shift, n_units):
     assert found.p == pytest.approx(expected, rel=1e-9)
     assert found.equivalent == (expected < 0.05)
     reach = stats.t.ppf(0.95, n_units - 1) * se  # the 90% interval
-    assert (found.low, found.high) == pytest.approx((difference.mean() - reach, difference.mean() + reach))
+    assert (found.low, found.high) == pytest.approx(
+        (difference.mean() - reach, difference.mean() + reach)
+    )
 
 
 def test_tost_without_variance_or_with_a_bad_margin():
@@ -48,7 +50,9 @@ def test_power_at_the_minimum_detectable_effect(df, power):
     exact = stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift)
     assert exact == pytest.approx(power, abs=0.01)
     one_sided = minimum_detectable_effect(0.013, df, power=power, alternative="greater")
-    assert stats.nct.sf(stats.t.ppf(0.95, df), df, one_sided / 0.013) == pytest.approx(power, abs=0.01)
+    assert stats.nct.sf(stats.t.ppf(0.95, df), df, one_sided / 0.013) == pytest.approx(
+        power, abs=0.01
+    )
 
 
 def test_power_at_the_minimum_detectable_effect_by_simulation():

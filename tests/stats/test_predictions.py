@@ -48,7 +48,10 @@ def test_seed_zero_is_a_seed():
         ({"y_pred": [0.0, 0.5, 1.0]}, "y_pred must hold integers or text"),
         ({"y_true": [0, "x", 1.5]}, "y_true"),
         ({"y_score": [0.1, np.nan, 0.2]}, "y_score is NaN or infinite for example 2"),
-        ({"y_score": [[0.1, 0.9], [np.inf, 0], [0, 1]]}, "y_score is NaN or infinite for example 2"),
+        (
+            {"y_score": [[0.1, 0.9], [np.inf, 0], [0, 1]]},
+            "y_score is NaN or infinite for example 2",
+        ),
         ({"y_score": ["high", "low", "low"]}, "y_score must hold numbers"),
         ({"y_score": 0.5}, "one per example"),
         ({"numerator": [1, 2, np.nan]}, "numerator is NaN or infinite for example 3"),

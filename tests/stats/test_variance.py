@@ -49,7 +49,9 @@ def test_one_arm_equals_the_analysis_of_variance(all_resamples, seed):
     assert found.residual == pytest.approx(of_residual / (n * s), rel=1e-6)
     assert found.seed == pytest.approx(max(of_seed - of_residual, 0) / (n * s), rel=1e-6, abs=1e-12)
     if found.seed > 0:
-        assert found.total == pytest.approx((of_example + of_seed - of_residual) / (n * s), rel=1e-6)
+        assert found.total == pytest.approx(
+            (of_example + of_seed - of_residual) / (n * s), rel=1e-6
+        )
     by_hand = found.total**2 / (
         (of_seed / (n * s)) ** 2 / (s - 1) + (of_example / (n * s)) ** 2 / (n - 1)
     )

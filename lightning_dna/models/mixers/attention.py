@@ -9,6 +9,9 @@ from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
 from lightning_dna.models.positions import OffsetBias, RotaryEmbedding
 
+# Elsewhere the fused kernels want a bias with aligned rows, and head widths in steps of 8.
+STRIDED_BIAS_DEVICES = frozenset({"cpu"})
+
 
 class Attention(nn.Module):
     """``softmax(q k' / sqrt(head_width) + bias) v`` per head, between two projections with biases.
@@ -85,14 +88,15 @@ def attend_with_bias(
     adding it to the bias instead would take a length x length matrix for every row of the batch.
     """
     head_width = q.shape[-1]
-    if bias.device.type != "cpu":
-        bias = bias.contiguous()  # the fused CUDA kernels want aligned rows
+    strided = bias.device.type in STRIDED_BIAS_DEVICES
+    if not strided:
+        bias = bias.contiguous()
     if attention_mask is not None:
         hidden = torch.zeros_like(attention_mask, dtype=k.dtype)
         hidden = hidden.masked_fill(~attention_mask, torch.finfo(k.dtype).min / 2)  # batch length
         hidden = hidden[:, None, :, None].expand(*k.shape[:-1], 1)
         q, k = functional.pad(q, (0, 1), value=1.0), torch.cat((k, hidden), dim=-1)
-        more = 0 if bias.device.type == "cpu" else 7  # CUDA kernels take head widths in steps of 8
+        more = 0 if strided else 7
         q, k = functional.pad(q, (0, more)), functional.pad(k, (0, more))
         v = functional.pad(v, (0, 1 + more))
     everywhere = bias.expand(*q.shape[:2], -1, -1)  # batch heads length length, a view

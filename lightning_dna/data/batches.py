@@ -1,0 +1,275 @@
+"""From the rows of a step to the tensors of a batch, straight from the memory-mapped genome."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from lightning_dna.data.config import DataConfig
+from lightning_dna.data.length_schedule import LengthScheduleConfig, length_at
+from lightning_dna.data.masking import draw_masks, evaluation_mask
+from lightning_dna.data.stream import Rows, WindowStream
+from lightning_dna.data.windows import Windows
+from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, N, reverse_complement
+from lightning_dna.genome.fasta import Genome
+from lightning_dna.genome.repeats import loss_weights
+from lightning_dna.tokenizers.character import CharacterTokenizer
+
+IGNORE = -100
+Objective = Literal["masked", "next_token"]
+_TOKENIZER = CharacterTokenizer()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on.
+
+    Attributes:
+        input_ids: What the model sees, int64 (rows, length).
+        targets: What it must predict at each position, int64 (rows, length); -100 where nothing.
+        attention_mask: True at real tokens, bool (rows, length); ``None`` when all are real.
+        weights: Loss weight of each target, float32 (rows, length); ``None`` when all are 1.
+        tokens: Number of real tokens.
+    """
+
+    input_ids: Tensor
+    targets: Tensor
+    attention_mask: Tensor | None
+    weights: Tensor | None
+    tokens: int
+
+    @property
+    def length(self) -> int:
+        """Length of the longest row."""
+        return self.input_ids.shape[1]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(
+            *(
+                value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+                for value in (self.input_ids, self.targets, self.attention_mask, self.weights)
+            ),
+            tokens=self.tokens,
+        )
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory; the loader calls this when asked to."""
+        return Batch(
+            *(
+                value.pin_memory() if isinstance(value, Tensor) else value
+                for value in (self.input_ids, self.targets, self.attention_mask, self.weights)
+            ),
+            tokens=self.tokens,
+        )
+
+
+class LengthWarmupBatchSampler(Sampler[list[tuple[int, Rows]]]):
+    """Yields, for every step that is left, the step's number and its rows; the length may warm up.
+
+    Every step has exactly ``tokens_per_step`` real tokens, whatever the row length. What a step holds
+    is a pure function of the stream and the step, so the only state is the step to go on from.
+
+    Args:
+        stream: The windows in training order.
+        schedule: How the row length grows.
+        tokens_per_step: Real tokens of each step.
+        total_steps: Steps of the whole training.
+        final_length: Row length after the warm-up.
+    """
+
+    def __init__(
+        self,
+        stream: WindowStream,
+        schedule: LengthScheduleConfig,
+        *,
+        tokens_per_step: int,
+        total_steps: int,
+        final_length: int,
+    ) -> None:
+        self.stream = stream
+        self.schedule = schedule
+        self.tokens_per_step = tokens_per_step
+        self.total_steps = total_steps
+        self.final_length = final_length
+        self.start_step = 0
+
+    def rows(self, step: int) -> Rows:
+        """Return the rows of one step."""
+        longest = length_at(self.schedule, step, self.total_steps, self.final_length)
+        return self.stream.rows(step * self.tokens_per_step, self.tokens_per_step, longest)
+
+    def __iter__(self) -> Iterator[list[tuple[int, Rows]]]:
+        """Yield one-element lists, so that a loader takes each for a whole batch."""
+        for step in range(self.start_step, self.total_steps):
+            yield [(step, self.rows(step))]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the step to go on from."""
+        return {"start_step": self.start_step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a saved step."""
+        self.start_step = int(state["start_step"])
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Turns the rows of a step into a batch.
+
+    Args:
+        genome: The genome.
+        windows: Windows whose chromosome names the rows point into.
+        config: Mask fraction and repeat policy.
+        objective: ``"masked"`` or ``"next_token"``.
+        seed: Seed of the masks.
+    """
+
+    def __init__(
+        self, genome: Genome, windows: Windows, config: DataConfig, *, objective: Objective, seed: int
+    ) -> None:
+        self.genome = genome
+        self.chroms = windows.chroms
+        self.config = config
+        self.objective = objective
+        self.seed = seed
+
+    def __getitem__(self, item: tuple[int, Rows]) -> Batch:
+        """Return the batch of one step."""
+        step, rows = item
+        stored = gather(self.genome, self.chroms, rows)
+        lengths = rows.ends - rows.starts
+        ids = _TOKENIZER.encode_codes(stored)
+        if self.objective == "masked":
+            inputs, targets = self._masked(step, ids, stored)
+        else:
+            inputs, targets = ids, _next_tokens(ids, stored, lengths)
+        weights = None
+        if self.config.repeats == "downweight":
+            weights = self._weights(stored, lengths)
+        return assemble(inputs, targets, lengths, weights)
+
+    def _masked(
+        self, step: int, ids: NDArray[np.uint8], stored: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Hide the bases of one step; N is never a target."""
+        draw = draw_masks(self.seed, step, len(ids), self.config.mask_fraction)
+        known = (stored & CODE_BITS) != N
+        inputs = ids.copy()
+        inputs[draw.hidden] = _TOKENIZER.mask_id
+        inputs[draw.replaced] = _TOKENIZER.base_ids[draw.bases]
+        inputs[~known] = ids[~known]
+        targets = np.full(len(ids), IGNORE, dtype=np.int64)
+        chosen = draw.targets[known[draw.targets]]
+        targets[chosen] = ids[chosen]
+        return inputs, targets
+
+    def _weights(
+        self, stored: NDArray[np.uint8], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the loss weight of the base that each position predicts."""
+        weights = loss_weights(self.config.repeat_policy, (stored & SOFT_MASK) != 0)
+        if self.objective == "next_token":
+            weights = np.append(weights[1:], weights[:1])
+        return weights
+
+
+def gather(genome: Genome, chroms: Sequence[str], rows: Rows) -> NDArray[np.uint8]:
+    """Copy the stored bytes of rows one after the other, each on the strand it is read on.
+
+    Returns:
+        Codes with the soft-mask bit, uint8, shape (tokens,).
+    """
+    flat = np.empty(int((rows.ends - rows.starts).sum()), dtype=np.uint8)
+    maps = [genome.stored(chrom) for chrom in chroms]
+    place = 0
+    columns = (column.tolist() for column in rows)
+    for chrom, start, end, flipped in zip(*columns, strict=True):
+        piece = maps[chrom][start:end]
+        flat[place : place + end - start] = reverse_complement(piece) if flipped else piece
+        place += end - start
+    return flat
+
+
+def _next_tokens(
+    ids: NDArray[np.uint8], stored: NDArray[np.uint8], lengths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the id that follows each position in its row; nothing at row ends and before N."""
+    following = ids.astype(np.int64)
+    following[(stored & CODE_BITS) == N] = IGNORE
+    targets = np.append(following[1:], IGNORE)
+    targets[np.cumsum(lengths) - 1] = IGNORE
+    return targets
+
+
+def assemble(
+    inputs: NDArray[np.uint8],
+    targets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    weights: NDArray[np.float32] | None,
+) -> Batch:
+    """Lay a stream of tokens out as rows, padded on the right to the longest."""
+    longest = int(lengths.max())
+    count, tokens = len(lengths), len(inputs)
+    whole = count * longest == tokens
+    real = None if whole else np.arange(longest) < lengths[:, None]
+
+    def rows(values: NDArray[Any], fill: float, dtype: Any) -> Tensor:
+        if real is None:
+            return torch.from_numpy(values.astype(dtype).reshape(count, longest))
+        padded = np.full((count, longest), fill, dtype=dtype)
+        padded[real] = values
+        return torch.from_numpy(padded)
+
+    return Batch(
+        input_ids=rows(inputs, _TOKENIZER.pad_id, np.int64),
+        targets=rows(targets, IGNORE, np.int64),
+        attention_mask=None if real is None else torch.from_numpy(real),
+        weights=None if weights is None else rows(weights, 0.0, np.float32),
+        tokens=tokens,
+    )
+
+
+def evaluation_batches(
+    genome: Genome, windows: Windows, config: DataConfig, *, objective: Objective, tokens: int
+) -> list[Batch]:
+    """Return fixed batches of whole windows with evaluation masks, to follow training.
+
+    All targets are hidden behind the mask token, and all weights are 1: evaluation never depends on
+    the repeat policy. Masks follow the genomic position, so every arm is followed on the same bases.
+
+    Args:
+        genome: The genome.
+        windows: Windows of the validation chromosomes.
+        config: Mask fraction and validation seed.
+        objective: ``"masked"`` or ``"next_token"``.
+        tokens: About how many tokens a batch has.
+    """
+    per_batch = max(1, tokens // int(windows.lengths.max()))
+    batches = []
+    for first in range(0, len(windows), per_batch):
+        part = windows.select(np.arange(first, min(first + per_batch, len(windows))))
+        rows = Rows(part.chrom_index, part.starts, part.ends, np.zeros(len(part), dtype=np.bool_))
+        stored = gather(genome, part.chroms, rows)
+        ids = _TOKENIZER.encode_codes(stored)
+        if objective == "next_token":
+            targets = _next_tokens(ids, stored, part.lengths)
+            batches.append(assemble(ids, targets, part.lengths, None))
+            continue
+        hidden = np.concatenate(
+            [
+                evaluation_mask(
+                    config.validation_seed, part.chroms[c], np.arange(a, b), config.mask_fraction
+                )
+                for c, a, b in zip(part.chrom_index, part.starts, part.ends, strict=True)
+            ]
+        )
+        hidden &= (stored & CODE_BITS) != N
+        targets = np.where(hidden, ids.astype(np.int64), IGNORE)
+        inputs = np.where(hidden, np.uint8(_TOKENIZER.mask_id), ids)
+        batches.append(assemble(inputs, targets, part.lengths, None))
+    return batches

@@ -1,0 +1,1 @@
+"""Tasks: what a trained model is asked, and the per-example scores that come back."""

@@ -1,0 +1,1 @@
+"""Baselines without a language model, scored on the very same examples."""

@@ -1,0 +1,1 @@
+"""Settings of training, the LightningModules, the run that pretrains, and fine-tuning."""

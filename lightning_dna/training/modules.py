@@ -1,0 +1,184 @@
+"""The LightningModules: one for masked, one for next-token language models, and named thin subclasses.
+
+Loss and accuracy are over target positions only. The loss is ``sum(l * w) / sum(w)`` with the weights
+of the batch (GPN's normalisation); validation is never weighted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchmetrics import MeanMetric
+
+from lightning_dna.data.batches import IGNORE, Batch
+from lightning_dna.errors import ConfigError
+from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.language_model import build_model
+from lightning_dna.training.config import OptimizerConfig
+from lightning_dna.training.optim import adamw, seed_of_step
+
+
+class LanguageModule(LightningModule):
+    """A language model with its loss, metrics and optimizer; use one of the subclasses.
+
+    Args:
+        config: The architecture; the fields that the subclass pins are set whatever it says.
+        optimizer: Optimizer settings.
+        total_steps: Steps of the whole training, for the learning-rate schedule.
+        seed: Seed of the initial weights and of dropout.
+
+    Raises:
+        ConfigError: If ``config`` says something else than what the subclass's name promises.
+    """
+
+    pinned: ClassVar[Mapping[str, Any]] = {}
+    """Fields of the config that make the class what its name says."""
+
+    def __init__(
+        self,
+        config: ModelConfig | None = None,
+        *,
+        optimizer: OptimizerConfig | None = None,
+        total_steps: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = self._pin(config)
+        self.optimizer_config = optimizer or OptimizerConfig()
+        self.total_steps = total_steps
+        self.seed = seed
+        self.model = build_model(self.config, seed=seed)
+        self.train_loss, self.train_accuracy = MeanMetric(), MeanMetric()
+        self.valid_loss, self.valid_accuracy = MeanMetric(), MeanMetric()
+
+    @classmethod
+    def _pin(cls, config: ModelConfig | None) -> ModelConfig:
+        """Set the pinned fields, refusing a config that was made for another class."""
+        if config is None:
+            return ModelConfig(**cls.pinned)
+        default = ModelConfig()
+        for field, value in cls.pinned.items():
+            found = getattr(config, field)
+            if found not in (value, getattr(default, field)):
+                raise ConfigError(
+                    f"{cls.__name__} has model.{field} = {value!r}, but the config says {found!r}; "
+                    "change the config, or use the class that fits it."
+                )
+        return replace(config, **cls.pinned)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return weighted loss, unweighted loss and accuracy over the targets of a batch.
+
+        Returns:
+            Three scalars; losses in nats per target.
+        """
+        logits = self.model(batch.input_ids, batch.attention_mask).logits
+        chosen = batch.targets != IGNORE
+        scores, targets = logits[chosen].float(), batch.targets[chosen]  # (targets, vocab), (targets,)
+        nats = cross_entropy(scores, targets, reduction="none")
+        plain = nats.sum() / max(1, len(targets))  # a batch without targets has loss 0, not NaN
+        weighted = plain
+        if batch.weights is not None:
+            weights = batch.weights[chosen]
+            weighted = (nats * weights).sum() / weights.sum().clamp_min(1e-8)
+        accuracy = (scores.argmax(dim=-1) == targets).float().sum() / max(1, len(targets))
+        return weighted, plain.detach(), accuracy.detach()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout by step, so that a resumed run draws what an uninterrupted one would."""
+        if self.config.dropout > 0:
+            torch.manual_seed(seed_of_step(self.seed, self.global_step))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        weighted, plain, accuracy = self.loss(batch)
+        self.train_loss.update(plain)
+        self.train_accuracy.update(accuracy)
+        return weighted
+
+    def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
+        """Add a batch to the validation metrics, weighted by its number of targets."""
+        _, plain, accuracy = self.loss(batch)
+        targets = (batch.targets != IGNORE).sum()
+        self.valid_loss.update(plain, weight=targets)
+        self.valid_accuracy.update(accuracy, weight=targets)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with its schedule, which steps with every batch."""
+        spared = frozenset(f"model.{name}" for name in self.model.without_weight_decay())
+        optimizer, schedule = adamw(self, spared, self.optimizer_config, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class MaskedLanguageModule(LanguageModule):
+    """Masked-LM training of any two-sided model."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {"objective": "masked"}
+
+
+class NextTokenModule(LanguageModule):
+    """Next-token training of any causal model."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {"objective": "next_token"}
+
+
+class HyenaMaskedLM(MaskedLanguageModule):
+    """Two-sided Hyena, masked LM."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {"objective": "masked", "mixer": "hyena"}
+
+
+class AttentionALiBiMaskedLM(MaskedLanguageModule):
+    """Attention with symmetric ALiBi, masked LM."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {
+        "objective": "masked",
+        "mixer": "attention",
+        "position": "alibi",
+    }
+
+
+class AttentionRoPEMaskedLM(MaskedLanguageModule):
+    """Attention with rotary positions, masked LM."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {
+        "objective": "masked",
+        "mixer": "attention",
+        "position": "rope",
+    }
+
+
+class HyenaNextToken(NextTokenModule):
+    """Causal Hyena, next token."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {"objective": "next_token", "mixer": "hyena"}
+
+
+class AttentionALiBiNextToken(NextTokenModule):
+    """Causal attention with ALiBi, next token."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {
+        "objective": "next_token",
+        "mixer": "attention",
+        "position": "alibi",
+    }
+
+
+class AttentionRoPENextToken(NextTokenModule):
+    """Causal attention with rotary positions, next token."""
+
+    pinned: ClassVar[Mapping[str, Any]] = {
+        "objective": "next_token",
+        "mixer": "attention",
+        "position": "rope",
+    }
+
+
+MODULES: Mapping[Literal["masked", "next_token"], type[LanguageModule]] = {
+    "masked": MaskedLanguageModule,
+    "next_token": NextTokenModule,
+}

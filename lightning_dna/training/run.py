@@ -1,0 +1,298 @@
+"""``fit``: one run from its settings to a checkpoint. The only place where a Trainer is built."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
+from lightning_dna import atomic, settings
+from lightning_dna.data.module import GenomeDataModule
+from lightning_dna.errors import ConfigError, ResultsError
+from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.language_model import LanguageModel, build_model
+from lightning_dna.training.callbacks import Follow, OnValidation, Progress, ResumePoint
+from lightning_dna.training.config import RunConfig, TrainerConfig
+from lightning_dna.training.memory import peak_mib, reset_peak
+from lightning_dna.training.modules import MODULES
+
+WEIGHTS, RECORD, RUN, CURVES, RESUME = "model.pt", "fit.json", "run.json", "curves.csv", "last.ckpt"
+
+# Lightning's advice that does not fit a run of this kind; by message, so that anything new still shows.
+_EXPECTED_WARNINGS = (
+    r".*does not have many workers.*",  # our data path is faster without worker processes
+    r".*You defined a `validation_step` but have no `val_dataloader`.*",  # Follow validates by step
+    r".*`max_epochs` was not set.*",  # the budget is in steps
+    r".*GPU available but not used.*",  # accelerator: cpu was asked for
+    r".*is not fully stateful.*",  # the sampler's step is the whole state
+    r".*Experiment logs directory .* exists and is not empty.*",  # a resumed run logs on
+    r".*isinstance\(treespec, LeafSpec\).*",  # 2026-11: Lightning 2.6 with torch 2.13
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A finished run.
+
+    Attributes:
+        folder: Where its files are.
+        config: The architecture.
+        record: Steps, tokens, seconds, tokens per second, padding fraction, peak memory, parameters,
+            device, precision, and the last validation loss (nats per base) and accuracy.
+    """
+
+    folder: Path
+    config: ModelConfig
+    record: dict[str, Any]
+
+    def model(self) -> LanguageModel:
+        """Build the model with the trained weights, in evaluation mode.
+
+        Raises:
+            ResultsError: If the weights are not this model's; the message lists the keys.
+        """
+        model = build_model(self.config, seed=0)
+        load_weights(model, self.folder / WEIGHTS)
+        return model.eval()
+
+    def untrained(self) -> LanguageModel:
+        """Build the model with the weights this run started from, in evaluation mode."""
+        return build_model(self.config, seed=int(self.record["seed"])).eval()
+
+
+def fit(
+    run: RunConfig,
+    folder: Path,
+    *,
+    progress: bool = True,
+    on_validation: OnValidation | None = None,
+) -> Checkpoint:
+    """Train one model, or go on with a training that was interrupted.
+
+    A finished run returns at once. A killed one goes on from its last resume point and ends with the
+    very same weights as an uninterrupted one on the same kind of device.
+
+    Args:
+        run: Everything that decides the weights.
+        folder: Where ``model.pt``, ``fit.json``, ``run.json`` and ``curves.csv`` go.
+        progress: Whether to show a bar on stderr.
+        on_validation: Called with step and metrics at every validation; may raise to stop.
+
+    Raises:
+        ConfigError: If the settings do not fit together or the machine.
+        DataError: If the genome cannot be used.
+        ResultsError: If the folder cannot be written to, or belongs to another run.
+    """
+    if (folder / WEIGHTS).is_file() and (folder / RECORD).is_file():
+        return load_checkpoint(folder)
+    atomic.write_json(folder / RUN, settings.plain(run))
+    with quiet(), _threads(run.trainer.threads):
+        record = _train(run, folder, progress=progress, on_validation=on_validation)
+    atomic.write_json(folder / RECORD, record)
+    (folder / RESUME).unlink(missing_ok=True)
+    return load_checkpoint(folder)
+
+
+def _train(
+    run: RunConfig, folder: Path, *, progress: bool, on_validation: OnValidation | None
+) -> dict[str, Any]:
+    """Train and write the weights; returns the record."""
+    steps, tokens_per_step = run.budget.steps, run.budget.tokens_per_step
+    data = GenomeDataModule(
+        run.data,
+        run.length_schedule,
+        tokens_per_step=tokens_per_step,
+        total_steps=steps,
+        objective=run.model.objective,
+        seed=run.seed,
+        num_workers=run.trainer.num_workers,
+    )
+    module = MODULES[run.model.objective](
+        run.model, optimizer=run.optimizer, total_steps=steps, seed=run.seed
+    )
+    follow = Follow(
+        data.val_dataloader(),
+        total_steps=steps,
+        tokens_per_step=tokens_per_step,
+        validate_every=run.trainer.validate_every,
+        points=run.trainer.points,
+        path=folder / CURVES,
+        on_validation=on_validation,
+    )
+    callbacks: list[Callback] = [
+        follow,
+        ResumePoint(folder / RESUME, run.trainer.checkpoint_every_seconds),
+    ]
+    if progress:
+        callbacks.append(Progress(steps, tokens_per_step, f"{run.model.mixer}, seed {run.seed}"))
+    trainer = build_trainer(run, callbacks=callbacks, folder=folder)
+    reset_peak(trainer.strategy.root_device)
+    resume = folder / RESUME
+    trainer.fit(
+        module,
+        datamodule=data,
+        ckpt_path=str(resume) if resume.is_file() else None,
+        weights_only=False,
+    )
+    if trainer.global_step != steps:
+        raise ResultsError(f"{folder}: the training ended at step {trainer.global_step} of {steps}.")
+    follow.write()
+    _save_weights(module.model, folder / WEIGHTS)
+    tokens = steps * tokens_per_step
+    last = next((row for row in reversed(follow.rows) if row["step"] == steps), {})
+    return {
+        "steps": steps,
+        "tokens": tokens,
+        "seconds": follow.seconds,
+        "tokens_per_second": tokens / follow.seconds if follow.seconds else 0.0,
+        "padding_fraction": follow.padded / (follow.padded + tokens),
+        "peak_memory_mib": peak_mib(trainer.strategy.root_device),
+        "parameters": sum(p.numel() for p in module.model.parameters()),
+        "device": str(trainer.strategy.root_device),
+        "precision": str(trainer.precision),
+        "seed": run.seed,
+        "train_windows": len(data.windows),
+        "dropped_windows_n": data.windows.dropped_n,
+        "dropped_bases": data.windows.dropped_bases,
+        "valid_loss": last.get("valid_loss"),
+        "valid_accuracy": last.get("valid_accuracy"),
+    }
+
+
+def build_trainer(run: RunConfig, *, callbacks: list[Callback], folder: Path) -> Trainer:
+    """Build a lean Trainer: budget in steps, our own checkpoints and validation, any logger."""
+    return Trainer(
+        accelerator=run.trainer.accelerator,
+        devices=1,
+        precision=_precision(run.trainer),  # type: ignore[arg-type]
+        max_steps=run.budget.steps,
+        max_epochs=-1,
+        gradient_clip_val=run.optimizer.gradient_clip or None,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+        logger=_logger(run.trainer, folder) or False,
+        callbacks=callbacks,
+        default_root_dir=str(folder),
+    )
+
+
+def _precision(config: TrainerConfig) -> str:
+    """Return Lightning's name of the precision that is asked for, or fits the device."""
+    if config.precision == "auto":
+        on_gpu = config.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+        return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if config.precision == "bf16" else "32-true"
+
+
+def _logger(config: TrainerConfig, folder: Path) -> Logger | None:
+    """Return the extra logger that is asked for; ``curves.csv`` is always written.
+
+    Raises:
+        ConfigError: If the logger's package is not installed.
+    """
+    from lightning.pytorch import loggers
+
+    table = {
+        "tensorboard": lambda: loggers.TensorBoardLogger(str(folder), name="", version="tensorboard"),
+        "wandb": lambda: loggers.WandbLogger(save_dir=str(folder), project="lightning-dna"),
+        "mlflow": lambda: loggers.MLFlowLogger(save_dir=str(folder / "mlflow")),
+        "comet": lambda: loggers.CometLogger(),
+    }
+    if config.logger in ("csv", "none"):
+        return None
+    try:
+        return table[config.logger]()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"trainer.logger is '{config.logger}', but its package is not installed ({error}); "
+            "install it or use trainer.logger: csv."
+        ) from error
+
+
+def _save_weights(model: LanguageModel, path: Path) -> None:
+    """Write the state dict whole or not at all."""
+    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    with atomic.replacing(path) as temporary:
+        torch.save(weights, temporary)
+
+
+def load_weights(model: LanguageModel, path: Path) -> None:
+    """Load a state dict strictly.
+
+    Raises:
+        ResultsError: If the file is damaged, or a key is missing, left over or of another shape.
+    """
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ResultsError(f"cannot read the weights in {path}: {error}") from error
+    expected = model.state_dict()
+    missing = sorted(expected.keys() - weights.keys())
+    unknown = sorted(weights.keys() - expected.keys())
+    shapes = sorted(k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape)
+    if missing or unknown or shapes:
+        raise ResultsError(
+            f"the weights in {path} are not this model's: missing {missing or 'none'}, unknown"
+            f" {unknown or 'none'}, of another shape {shapes or 'none'}."
+        )
+    model.load_state_dict(weights)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Load a finished run.
+
+    Raises:
+        ResultsError: If the folder holds no finished run.
+    """
+    folder = Path(folder)
+    for name in (RUN, RECORD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ResultsError(
+                f"{folder} holds no finished run: {name} is missing; fit it first (a killed run goes on"
+                " where it was)."
+            )
+    config = settings.build(
+        ModelConfig, atomic.read_json(folder / RUN)["model"], where=str(folder / RUN)
+    )
+    return Checkpoint(folder=folder, config=config, record=atomic.read_json(folder / RECORD))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's start-up lines and the warnings that do not fit a run of this kind."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Use a number of threads within an operation for a while."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

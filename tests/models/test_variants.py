@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from lightning_dna.errors import ConfigError
+from lightning_dna.models.cost import parameter_counts
+from lightning_dna.models.language_model import build_model
+from lightning_dna.models.variants import VARIANTS, variant_config
+
+# Counted from the released checkpoints' configurations: layers, width, longest input, parameters.
+RELEASED = {
+    "hyenadna-tiny-1k": (2, 128, 1_026, 436_096),
+    "hyenadna-tiny-1k-d256": (2, 256, 1_026, 1_641_088),
+    "hyenadna-tiny-16k": (2, 128, 16_386, 436_096),
+    "hyenadna-small-32k": (4, 256, 32_770, 3_277_568),
+    "hyenadna-medium-160k": (8, 256, 160_002, 6_550_528),
+    "hyenadna-medium-450k": (8, 256, 450_002, 6_550_528),
+    "hyenadna-large-1m": (8, 256, 1_000_002, 6_550_528),
+}
+
+
+@pytest.mark.parametrize("name", sorted(RELEASED))
+def test_released_shapes_and_parameter_counts(name):
+    config = variant_config(name)
+    counts = parameter_counts(config)
+    assert (config.layers, config.width, config.max_length, counts.total) == RELEASED[name]
+    assert (config.objective, config.mixer, config.feedforward) == ("next_token", "hyena", "mlp")
+    assert counts.head == 0
+
+
+def test_the_smallest_released_shape_has_that_many_weights():
+    """The count again, from the weights of a model that exists."""
+    model = build_model(variant_config("hyenadna-tiny-1k"), seed=0)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 436_096
+    assert model(torch.tensor([[7, 8, 9, 10]])).logits.shape == (1, 4, 16)
+
+
+def test_names_say_what_the_rows_do():
+    """Every axis that a row's name mentions is what the row sets."""
+    for name, variant in VARIANTS.items():
+        config = variant_config(name)
+        words = set(name.split("_"))
+        if name in RELEASED:
+            continue
+        assert config.mixer in words
+        assert ("next" in words) == config.causal
+        assert ("local" in words) == (config.attention_reach is not None)
+        assert words & {"geglu", "swiglu"} <= {config.feedforward}
+        assert words & {"alibi", "rope", "learned", "none"} <= {config.position_scheme}
+        assert variant.description
+
+
+def test_gated_rows_have_the_parameters_of_their_mlp_rows():
+    for mlp in ("attention_alibi", "attention_rope", "hyena"):
+        wanted = parameter_counts(variant_config(mlp)).total
+        for gate in ("geglu", "swiglu"):
+            assert parameter_counts(variant_config(f"{mlp}_{gate}")).total == wanted
+
+
+def test_changes_replace_the_row():
+    config = variant_config("attention_local", width=64, attention_reach=5)
+    assert (config.width, config.attention_reach, config.position) == (64, 5, "alibi")
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(ConfigError, match=r"unknown variant 'atention_rope'.*Did you mean"):
+        variant_config("atention_rope")
+    with pytest.raises(ConfigError, match="acts on attention"):
+        variant_config("hyena", position="rope")

@@ -10,9 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_dna import __version__, catalog
 from lightning_dna.errors import LightningDNAError
+
+if TYPE_CHECKING:
+    from lightning_dna.study.study import Study
 
 _EPILOG = """\
 A study in four commands:
@@ -98,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = commands.add_parser("worker")  # started by `run --workers`; not in the help
     verb.add_argument("study", type=Path)
     verb.add_argument("--threads", type=int, default=0)
+    verb.add_argument("--parent", type=int, required=True)
     verb.set_defaults(verb=_worker)
     return parser
 
@@ -235,7 +240,7 @@ def _worker(options: argparse.Namespace) -> None:
     """Work through a study's cells as one of several processes."""
     from lightning_dna.study.run import work
 
-    work(options.study, threads=options.threads)
+    work(options.study, threads=options.threads, parent=options.parent)
 
 
 if __name__ == "__main__":

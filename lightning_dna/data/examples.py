@@ -1,4 +1,4 @@
-"""Labelled sequences as arrays, and their grouping into batches of similar length. No torch here."""
+"""Labelled sequences as arrays, and batches of sequences of similar length. No torch here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -90,7 +90,8 @@ class Provenance:
         versions: Package name to version.
         commit: Git commit of the checkout, or ``""``.
         platform: Machine and interpreter in words.
-        data: Genome name, digest, chromosomes, split, ...; shown as it is.
+        data: ``genome`` (name), ``digest``, ``chromosomes``, and the names of the chromosomes in
+            ``train``, ``valid`` and ``test``; anything else is shown as it is.
         runs: One mapping per run: ``run_id``, ``arm``, ``seed``, ``state``, ``seconds``.
         failures: One mapping per failed run: ``arm``, ``seed``, ``message``.
     """
@@ -214,7 +215,7 @@ def load_results(folder: Path) -> Results:
         study=study,
         arms=read_rows(place / "arms.csv", ArmCost),
         estimates=read_rows(place / "estimates.csv", Estimate),
-        comparisons=read_rows(place / "comparisons.csv", Difference),
+        comparisons=read_rows(place / "comparisons.csv", Difference, may_be_empty=True),
         curves=_read_optional(place / "curves.csv", CurvePoint),
         chromosomes=_read_optional(place / "chromosomes.csv", ChromosomeEstimate),
         provenance=_read_provenance(place / "provenance.json"),
@@ -226,7 +227,7 @@ def load_results(folder: Path) -> Results:
 
 def _read_optional(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
     """Read a table that a study may lack."""
-    return read_rows(path, row_type) if path.exists() else ()
+    return read_rows(path, row_type, may_be_empty=True) if path.exists() else ()
 
 
 def _read_study(path: Path) -> Study:

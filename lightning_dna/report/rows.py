@@ -131,12 +131,14 @@ class ChromosomeEstimate:
 Row = TypeVar("Row", ArmCost, Estimate, Difference, CurvePoint, ChromosomeEstimate)
 
 
-def read_rows(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
+def read_rows(path: Path, row_type: type[Row], *, may_be_empty: bool = False) -> tuple[Row, ...]:
     """Read a CSV file into rows; columns that the row type does not know are ignored.
 
     Args:
         path: The file; its first line names the columns.
         row_type: One of the row classes of this module.
+        may_be_empty: Whether a file of one empty line, which is how a table library writes a
+            table without columns, is a table without rows.
 
     Returns:
         One row per line, in the order of the file. An empty cell is NaN in a column of decimal
@@ -150,6 +152,8 @@ def read_rows(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
             found = list(reader.fieldnames or [])
+            if may_be_empty and reader.fieldnames == []:
+                return ()
             missing = [name for name in fields if name not in found]
             if missing:
                 raise ResultsError(

@@ -23,6 +23,9 @@ from lightning_dna.report.tables import (
 )
 from lightning_dna.report.wording import flags_by_name, how_to_read
 
+# Items of a list under provenance; a genome may have thousands of contigs.
+_MOST_ITEMS = 40
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
@@ -287,10 +290,14 @@ def plain_text(value: object) -> str:
         'train: chr1, chr2; test: chr3'
     """
     if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {plain_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(plain_text(item) for item in value)
-    return ABSENT if value is None else str(value)
+        parts, separator = [f"{key}: {plain_text(item)}" for key, item in value.items()], "; "
+    elif isinstance(value, list | tuple):
+        parts, separator = [plain_text(item) for item in value], ", "
+    else:
+        parts, separator = [ABSENT if value is None else str(value)], ""
+    if len(parts) > _MOST_ITEMS:
+        parts = [*parts[:_MOST_ITEMS], f"and {len(parts) - _MOST_ITEMS} more"]
+    return separator.join(parts)
 
 
 def _plain_table(first: str, titles: Sequence[str], rows: Sequence[TableRow]) -> Table:
@@ -329,9 +336,8 @@ def key_facts(results: Results) -> list[tuple[str, str]]:
         ("Scope", scope),
         ("Intervals", f"{study.level:.0%}, {', '.join(sorted(resamples)) or 'no'} resamples"),
     ]
-    split = source.data.get("split")
-    if isinstance(split, Mapping) and split.get("test"):
-        held_out = split["test"]
+    held_out = source.data.get("test")
+    if held_out:
         names = [str(name) for name in held_out] if isinstance(held_out, list) else [str(held_out)]
         text = ", ".join(names) if len(names) <= 4 else f"{len(names)} chromosomes"
         facts.insert(4, ("Held out", text))

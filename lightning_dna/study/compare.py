@@ -177,23 +177,16 @@ def _comparisons(
         for task, metrics in views.metrics.items()
         if not task.endswith("/train")
     }
-    frames = []
+    models = list(arms)
     families = (
-        (True, _replicates(views, by_task, config, arms)),
-        (
-            False,
-            {
-                **_replicates(
-                    views,
-                    {task: metrics for task, metrics in rest.items() if metrics},
-                    config,
-                    [*arms, *references],
-                ),
-            },
-        ),
+        (True, by_task, models),
+        (False, {task: metrics for task, metrics in rest.items() if metrics}, models + references),
+        (False, by_task, [baseline, *references]),  # the counting baselines on the planned rows
     )
-    for is_planned, reps in families:
-        reps = {task: one for task, one in reps.items() if baseline in one.variants and len(one.variants) > 1}
+    frames = []
+    for is_planned, tasks, variants in families:
+        reps = _replicates(views, tasks, config, variants)
+        reps = {task: one for task, one in reps.items() if _can_compare(one, baseline)}
         if reps:
             table = compare(
                 reps,
@@ -205,14 +198,14 @@ def _comparisons(
                 paired_seeds=config.paired_seeds,
             )
             frames.append(table.to_frame().assign(planned=is_planned))
-    references_on_planned = _replicates(views, by_task, config, [baseline, *references])
-    reps = {t: r for t, r in references_on_planned.items() if len(r.variants) > 1}
-    if reps:
-        table = compare(
-            reps, baseline=baseline, scope=config.scope, level=config.level, multiplicity=config.multiplicity
-        )
-        frames.append(table.to_frame().assign(planned=False))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if not frames:
+        raise ResultsError("there is no second arm to compare with the baseline yet.")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _can_compare(reps: Replicates, baseline: str) -> bool:
+    """Tell whether a task has the baseline and something to compare with it."""
+    return baseline in reps.variants and len(reps.variants) > 1
 
 
 def _margins_of(

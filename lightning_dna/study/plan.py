@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.cost import flops_per_base, parameter_counts
 from lightning_dna.models.language_model import LanguageModel, build_model
 from lightning_dna.study.study import Study
@@ -30,14 +29,14 @@ def plan_frame(study: Study) -> pd.DataFrame:
         batch = max(1, min(budget.tokens_per_step, 8192) // length)
         model = build_model(config, seed=0)
         seconds, activation_bytes = _time_step(model, batch, length)
-        parameters = parameter_counts(model)["total"]
+        parameters = parameter_counts(config).total
         rows.append(
             {
                 "arm": arm.name,
                 "changes": ", ".join(f"{key}={value}" for key, value in arm.changes.items()) or "-",
                 "parameters": parameters,
-                "feedforward_width": feedforward_width(config),
-                "flops_per_base": flops_per_base(config, length)["total"],
+                "feedforward_width": config.inner_width,
+                "flops_per_base": flops_per_base(config, length).forward_total,
                 "tokens": tokens,
                 "seeds": len(study.recipe.seeds),
                 "hours": seconds * tokens / (batch * length) / 3600 * len(study.recipe.seeds),
@@ -45,11 +44,6 @@ def plan_frame(study: Study) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def feedforward_width(config: ModelConfig) -> int:
-    """Return the inner width that the feed-forward layers really have."""
-    return config.inner_width
 
 
 def plan_table(study: Study) -> str:

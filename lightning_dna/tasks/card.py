@@ -29,21 +29,6 @@ HELDOUT_BASELINES = (
 CLASSIFICATION_BASELINES = ("kmer_logistic", "onehot_cnn")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_SHARED_FIELDS = frozenset(
-    [
-        "name",
-        "kind",
-        "version",
-        "title",
-        "description",
-        "licence",
-        "citation",
-        "url",
-        "metrics",
-        "baselines",
-        "folder",
-    ]
-)
 _OWN_FIELDS: Mapping[str, frozenset[str]] = {
     "heldout_mlm": frozenset(
         [
@@ -225,9 +210,9 @@ class TaskCard:
 
     def _check_fields(self) -> None:
         """Refuse a field that another kind owns, unless it has its default."""
-        allowed = _SHARED_FIELDS | _OWN_FIELDS[self.kind]
+        foreign = frozenset.union(*_OWN_FIELDS.values()) - _OWN_FIELDS[self.kind]
         for field in dataclasses.fields(self):
-            if field.name not in allowed and getattr(self, field.name) != field.default:
+            if field.name in foreign and getattr(self, field.name) != field.default:
                 raise ConfigError(
                     f"{field.name} has no meaning for a task of kind '{self.kind}'; its own keys "
                     f"are {', '.join(sorted(_OWN_FIELDS[self.kind]))}."

@@ -326,7 +326,8 @@ def _optimizer(
     classifier: nn.Module, config: FineTuneConfig, without_weight_decay: frozenset[str]
 ) -> torch.optim.AdamW:
     """Return AdamW with two groups: matrices with weight decay, everything else without."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for name, parameter in classifier.named_parameters():
         plain = name in without_weight_decay or parameter.ndim < 2
         (spared if plain else decayed).append(parameter)

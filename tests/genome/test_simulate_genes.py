@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_introns_are_gt_ag_with_pyrimidines_before_ag(
     pyrimidines, total = 0, 0
     for exons in by_gene(rows, "exon").values():
         chrom, strand = exons[0][0], exons[0][6]
-        for first, second in zip(exons, exons[1:], strict=False):
+        for first, second in pairwise(exons):
             if strand == "+":
                 low, high = int(first[4]) + 1, int(second[3]) - 1
             else:

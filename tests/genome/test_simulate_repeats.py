@@ -1,5 +1,7 @@
 """Repeat families: divergence, indels, placement."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -102,7 +104,7 @@ def test_copies_touch_neither_each_other_nor_protected_bases() -> None:
     copies = place_repeats(codes, protected, families, 0.3, chrom="chr1", rng=rng)
     assert {copy.family for copy in copies} == {"one", "two"}
     assert not (protected & ((codes & SOFT_MASK) > 0)).any()
-    for first, second in zip(copies, copies[1:], strict=False):
+    for first, second in pairwise(copies):
         assert first.end < second.start
 
 

@@ -219,9 +219,7 @@ def make_content() -> Content:
             "data": {
                 "genome": "simulated.fa", "digest": "SQ.Kx2v0dY9aA3f",
                 "chromosomes": dict.fromkeys(CHROMS, 100_000),
-                "split": {
-                    "train": ["chr1", "chr2", "chr4"], "valid": ["chr5"], "test": ["chr3", "chr6"],
-                },
+                "train": ["chr1", "chr2", "chr4"], "valid": ["chr5"], "test": ["chr3", "chr6"],
             },
             "runs": [
                 {"run_id": f"{97 * number + seed:08x}", "arm": arm, "seed": seed, "state": "done",

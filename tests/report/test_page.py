@@ -1,7 +1,6 @@
 import html.parser
 import os
 import re
-import shutil
 
 import pytest
 
@@ -140,7 +139,7 @@ def test_verdicts_can_be_told_apart_without_colour(report):
 
 def test_provenance_is_on_the_page(page):
     text = "".join(page.text)
-    for part in ("3f2a9d1c0b7e", "SQ.Kx2v0dY9aA3f", "torch 2.11.0", "train: chr1, chr2, chr4"):
+    for part in ("3f2a9d1c0b7e", "SQ.Kx2v0dY9aA3f", "torch 2.11.0", "chr1, chr2, chr4"):
         assert part in text
 
 
@@ -151,6 +150,7 @@ def test_same_results_give_the_same_bytes(study_folder, report, tmp_path):
 
 
 def test_report_goes_beside_the_results_by_default(content, write):
+    lighten(content)
     folder = write(content)
     assert render(folder) == folder / "report.html"
     assert (folder / "results" / "study.json").is_file()
@@ -188,7 +188,7 @@ def test_names_are_escaped_everywhere(content, write):
     ]
     folder = write(content)
     page = Page(render(folder).read_text(encoding="utf-8"))
-    assert not page.tags & {"script", "b"} - {"b"}
+    assert "script" not in page.tags
     assert HOSTILE in "".join(page.text)
     assert page.stack == []
     markdown = (folder / "report.md").read_text(encoding="utf-8")
@@ -200,7 +200,26 @@ def test_names_are_escaped_everywhere(content, write):
     assert r"\_\$|\&\%" in tex
 
 
+def lighten(content):
+    """Leave one task and no curves, so that a test of wording draws little."""
+    content["curves.csv"] = content["chromosomes.csv"] = None
+    for name in ("estimates.csv", "comparisons.csv"):
+        content[name] = [row for row in content[name] if row["task"] == "heldout_mlm"]
+    return content
+
+
+def test_thousand_contigs_do_not_flood_the_provenance(content, write):
+    lighten(content)["provenance.json"]["data"]["chromosomes"] = {
+        f"contig{n}": "SQ.x" for n in range(1000)
+    }
+    page = Page(render(write(content)).read_text(encoding="utf-8"))
+    text = "".join(page.text)
+    assert "contig39: SQ.x; and 960 more" in text
+    assert "contig40" not in text
+
+
 def test_failures_are_told_on_top_and_in_their_section(content, write):
+    lighten(content)
     content["provenance.json"]["failures"] = [
         {"arm": "hyena", "seed": 1, "message": "Traceback (most recent)\nMemoryError: 4 GiB"}
     ]
@@ -212,6 +231,7 @@ def test_failures_are_told_on_top_and_in_their_section(content, write):
 
 
 def test_unequal_budgets_are_warned_about(content, write):
+    lighten(content)
     content["arms.csv"][2]["tokens"] = 4_096_000
     text = render(write(content)).read_text(encoding="utf-8")
     assert "from 4.10 M to 8.19 M: their differences are not at equal budget" in text
@@ -247,20 +267,20 @@ def test_report_without_curves_chromosomes_strata_costs_and_baselines(content, w
 def test_report_of_a_single_arm(content, write):
     keep = {"attention_alibi"}
     content["study.json"]["arms"] = content["study.json"]["arms"][:1]
-    header = content["comparisons.csv"][:1]
     for name, key in (("arms.csv", "arm"), ("estimates.csv", "variant"), ("curves.csv", "arm"),
                       ("chromosomes.csv", "variant")):  # fmt: skip
         content[name] = [row for row in content[name] if row[key] in keep]
-    content["comparisons.csv"] = header
+    content["comparisons.csv"] = None
     folder = write(content)
-    path = folder / "results" / "comparisons.csv"
-    path.write_text(path.read_text().splitlines()[0] + "\n")
+    # How a table library writes a table without columns.
+    (folder / "results" / "comparisons.csv").write_text("\n")
     text = render(folder).read_text(encoding="utf-8")
     assert "no comparison with attention_alibi could be made" in text
     assert "There is no other arm to compare with attention_alibi" in text
 
 
 def test_figures_of_an_earlier_report_are_removed(content, write):
+    content["chromosomes.csv"] = None
     folder = write(content)
     render(folder)
     (folder / "results" / "curves.csv").unlink()
@@ -271,6 +291,7 @@ def test_figures_of_an_earlier_report_are_removed(content, write):
 
 
 def test_damaged_results_leave_the_earlier_report_alone(content, write):
+    lighten(content)
     folder = write(content)
     before = render(folder).read_bytes()
     (folder / "results" / "estimates.csv").write_text("broken")
@@ -280,19 +301,19 @@ def test_damaged_results_leave_the_earlier_report_alone(content, write):
     assert not list(folder.glob(".report-*"))
 
 
-def test_target_that_is_a_file(study_folder, tmp_path):
+def test_target_that_is_a_file(content, write, tmp_path):
     target = tmp_path / "taken"
     target.write_text("x")
     with pytest.raises(ResultsError, match=r"cannot write the report to .*taken"):
-        render(study_folder, target)
+        render(write(lighten(content)), target)
 
 
-def test_failure_half_way_leaves_nothing_behind(study_folder, tmp_path, monkeypatch):
+def test_failure_half_way_leaves_nothing_behind(content, write, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "rmtree", shutil.rmtree)
+    folder = write(lighten(content))
     monkeypatch.setattr("pathlib.Path.write_text", full)
     with pytest.raises(ResultsError, match="No space left on device"):
-        render(study_folder, tmp_path)
-    assert os.listdir(tmp_path) == []  # noqa: PTH208 - Path is patched here
+        render(folder, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []  # noqa: PTH208 - Path is patched here

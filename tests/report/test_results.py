@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -5,6 +6,8 @@ import pytest
 
 from lightning_dna.errors import ResultsError
 from lightning_dna.report.results import load_results
+from lightning_dna.report.rows import Difference, Estimate
+from lightning_dna.stats.tables import ComparisonRow, EstimateRow
 
 
 def test_everything_is_loaded(study_folder):
@@ -213,3 +216,28 @@ def test_absent_parts_of_provenance_are_absent(content, write):
     content["provenance.json"] = {}
     source = load_results(write(content)).provenance
     assert (source.commit, source.platform, source.runs) == ("", "", ())
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "added"),
+    [(Difference, ComparisonRow, {"planned"}), (Estimate, EstimateRow, {"kind"})],
+)
+def test_statistics_write_every_column_that_the_report_reads(read, written, added):
+    needed = {field.name for field in dataclasses.fields(read)}
+    offered = {field.name for field in dataclasses.fields(written)}
+    assert needed - offered == added
+
+
+@pytest.mark.parametrize("name", ["comparisons.csv", "curves.csv", "chromosomes.csv"])
+def test_table_without_columns_has_no_rows(content, write, name):
+    folder = write(content)
+    (folder / "results" / name).write_text("\n")
+    assert getattr(load_results(folder), name.removesuffix(".csv")) == ()
+
+
+@pytest.mark.parametrize("name", ["arms.csv", "estimates.csv", "comparisons.csv"])
+def test_file_without_a_byte_is_damage(content, write, name):
+    folder = write(content)
+    (folder / "results" / name).write_text("")
+    with pytest.raises(ResultsError, match=r"lacks column .*found: none"):
+        load_results(folder)

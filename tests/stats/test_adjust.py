@@ -13,7 +13,7 @@ from lightning_dna.stats.adjust import adjust_pvalues, max_t, normal_scores
 P_VALUES = st.lists(st.floats(1e-12, 1.0), min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(P_VALUES)
 def test_holm_and_bh_equal_statsmodels(values):
     p = np.array(values)

@@ -1,0 +1,177 @@
+"""Writing ``results/``: the tables from which the report is a pure function."""
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+import lightning_dna
+from lightning_dna import atomic
+from lightning_dna.models.cost import flops_per_base, parameter_counts
+from lightning_dna.study.gather import Gathered
+from lightning_dna.study.study import Study
+
+_PACKAGES = ("lightning", "torch", "torchmetrics", "numpy", "scipy", "pandas", "scikit-learn")
+_PACKAGES += ("pyfaidx", "optuna")
+
+
+def write_tables(
+    study: Study,
+    folder: Path,
+    *,
+    gathered: Gathered,
+    planned: Sequence[tuple[str, str]],
+    estimates: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    chromosomes: pd.DataFrame,
+) -> None:
+    """Write every table of the results folder.
+
+    Raises:
+        ResultsError: If the folder cannot be written to.
+    """
+    results = folder / "results"
+    kinds = dict.fromkeys(study.arms, "model")
+    references = [name for name in estimates["variant"].unique() if name not in kinds]
+    kinds |= dict.fromkeys(references, "baseline")
+    atomic.write_json(results / "study.json", _study(study, folder, planned, references, gathered))
+    _write(results / "arms.csv", _arms(study, gathered, references))
+    _write(results / "estimates.csv", estimates.assign(kind=estimates["variant"].map(kinds)))
+    _write(results / "comparisons.csv", comparisons)
+    _write(results / "curves.csv", gathered.curves)
+    _write(results / "chromosomes.csv", chromosomes)
+    atomic.write_json(results / "provenance.json", provenance(study, gathered))
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as CSV; lists of flags are joined by blanks."""
+    plain = frame.copy()
+    if "flags" in plain:
+        plain["flags"] = plain["flags"].map(
+            lambda flags: flags if isinstance(flags, str) else " ".join(flags)
+        )
+    atomic.write_text(path, plain.to_csv(index=False))
+
+
+def _study(
+    study: Study,
+    folder: Path,
+    planned: Sequence[tuple[str, str]],
+    references: Sequence[str],
+    gathered: Gathered,
+) -> dict[str, Any]:
+    """Describe what was declared; the time is when the folder was begun, so that it stays the same."""
+    comparison = study.recipe.comparison
+    begun = (folder / "study.json").stat().st_ctime
+    arms: list[dict[str, Any]] = [
+        {"name": arm.name, "kind": "model", "changes": arm.changes} for arm in study.arms.values()
+    ]
+    arms += [{"name": name, "kind": "baseline", "changes": {}} for name in references]
+    missing = [
+        f"arm '{arm}' has {len(seeds)} of {len(study.recipe.seeds)} seeds"
+        for arm, seeds in gathered.seeds.items()
+        if len(seeds) < len(study.recipe.seeds)
+    ]
+    return {
+        "name": study.name,
+        "question": " ".join(study.recipe.question.split()),
+        "baseline": study.recipe.baseline,
+        "scope": comparison.scope,
+        "level": comparison.level,
+        "seeds": list(study.recipe.seeds),
+        "margin": comparison.margins,
+        "arms": arms,
+        "planned": [list(row) for row in planned],
+        "version": lightning_dna.__version__,
+        "created": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
+        "recipe": yaml.safe_dump(dict(study.content), sort_keys=False),
+        "notes": [*gathered.notes, *missing],
+    }
+
+
+def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.DataFrame:
+    """Return the price of every arm, as means over its finished seeds."""
+    rows: list[dict[str, Any]] = []
+    for arm in study.arms.values():
+        records = [gathered.records[arm.name, seed] for seed in gathered.seeds[arm.name]]
+        states = [gathered.states[arm.name, seed] for seed in study.recipe.seeds]
+
+        def mean(key: str, records: list[Any] = records) -> float:
+            return float(np.mean([record[key] for record in records])) if records else np.nan
+
+        rows.append(
+            {
+                "arm": arm.name,
+                "kind": "model",
+                "parameters": parameter_counts(arm.settings.model).total,
+                "flops_per_base": flops_per_base(
+                    arm.settings.model, arm.settings.data.length
+                ).forward_total,
+                "tokens": mean("tokens"),
+                "train_seconds": mean("seconds"),
+                "tokens_per_second": mean("tokens_per_second"),
+                "peak_memory_mib": mean("peak_memory_mib"),
+                "padding_fraction": mean("padding_fraction"),
+                "seeds_done": states.count("done"),
+                "seeds_failed": states.count("failed"),
+            }
+        )
+    rows += [{"arm": n, "kind": "baseline", "seeds_done": 0, "seeds_failed": 0} for n in references]
+    return pd.DataFrame(rows)
+
+
+def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:
+    """Describe where the numbers come from: versions, commit, machine, data, runs."""
+    genome, split = study.genome, study.split
+    return {
+        "versions": {"lightning_dna": lightning_dna.__version__, **package_versions()},
+        "commit": git_commit(),
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "data": {
+            "genome": Path(study.baseline.settings.data.genome).name,
+            "digest": genome.digest,
+            "chromosomes": {name: genome.digests[name] for name in genome.names},
+            "train": list(split.train),
+            "valid": list(split.valid),
+            "test": list(split.test),
+        },
+        "runs": [
+            {
+                "run_id": cell.run_id,
+                "arm": cell.arm.name,
+                "seed": cell.seed,
+                "state": gathered.states[cell.arm.name, cell.seed],
+                "seconds": gathered.records.get((cell.arm.name, cell.seed), {}).get("seconds"),
+            }
+            for cell in study.cells()
+        ],
+        "failures": [
+            {"arm": arm, "seed": seed, "message": message}
+            for (arm, seed), message in gathered.failures.items()
+        ],
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that can move a number."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def git_commit() -> str:
+    """Return the commit of the checkout this package runs from, or nothing outside of one."""
+    root = Path(lightning_dna.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip()

@@ -1,0 +1,101 @@
+"""A small convolutional network on one-hot bases: what training from nothing reaches cheaply."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_dna.data.examples import Examples
+from lightning_dna.genome.alphabet import Codes
+from lightning_dna.models.initialisation import draw_normal, parameter_generator
+from lightning_dna.tokenizers.character import CharacterTokenizer
+from lightning_dna.training.config import FineTuneConfig
+from lightning_dna.training.finetune import predict, train_classifier
+
+WIDTH = 64
+KERNELS = (11, 7, 7)
+TRAINING = FineTuneConfig(epochs=12, lr=2e-3, batch_size=64, weight_decay=0.01, patience=4)
+
+
+class OneHotCNN(nn.Module):
+    """Three convolutions with ReLU, the maximum over positions, and a linear layer.
+
+    N is a row of zeros. Padded positions are zero before every convolution and out of the maximum,
+    so that padding never changes the output.
+    """
+
+    def __init__(self, n_classes: int, *, seed: int) -> None:
+        super().__init__()
+        channels = (4, *(WIDTH for _ in KERNELS))
+        with torch.random.fork_rng(devices=[]):  # the layers draw weights; ours replace them
+            self.convolutions = nn.ModuleList(
+                nn.Conv1d(channels[layer], WIDTH, kernel, padding=kernel // 2)
+                for layer, kernel in enumerate(KERNELS)
+            )
+            self.output = nn.Linear(WIDTH, n_classes)
+        base_ids = torch.from_numpy(CharacterTokenizer().base_ids)
+        self.register_buffer("base_ids", base_ids, persistent=False)
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.ndim == 1:
+                    parameter.zero_()
+                else:  # He's rule: keeps the variance through ReLU
+                    std = math.sqrt(2 / parameter[0].numel())
+                    draw_normal(parameter, std, parameter_generator(seed, f"onehot_cnn.{name}"))
+
+    def forward(
+        self, input_ids: Int[Tensor, "batch length"], attention_mask: Bool[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the logits of every class."""
+        real = attention_mask[:, None, :]  # batch 1 length
+        base_ids: Tensor = self.base_ids  # type: ignore[assignment]
+        x = (input_ids[:, None, :] == base_ids[:, None]).to(self.output.weight.dtype)
+        for convolution in self.convolutions:
+            x = functional.relu(convolution(x)) * real  # batch width length
+        # After ReLU nothing is below zero, so the zeros of padding never are the maximum alone.
+        logits: Tensor = self.output(x.amax(dim=-1))
+        return logits
+
+
+def onehot_cnn(
+    train: Examples,
+    valid: Examples,
+    test_codes: Sequence[Codes],
+    *,
+    n_classes: int,
+    seed: int,
+    config: FineTuneConfig = TRAINING,
+    device: str = "cpu",
+) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
+    """Train the network from initial weights with the loop of fine-tuning.
+
+    Args:
+        train: Examples to learn from.
+        valid: Examples that choose the epoch.
+        test_codes: Base codes of the sequences to predict; their labels are not needed.
+        n_classes: Number of classes.
+        seed: Seed of the initial weights and of the order of the examples.
+        config: Settings of the training.
+        device: Where to train.
+
+    Returns:
+        Class probabilities of the test sequences, shape ``(n, n_classes)``, and a record of the
+        training.
+    """
+    tuned = train_classifier(
+        OneHotCNN(n_classes, seed=seed), train, valid, config, seed=seed, device=device
+    )
+    record = {
+        "best_epoch": tuned.best_epoch,
+        "epochs_run": tuned.epochs_run,
+        "valid_metric": tuned.valid_metric,
+        "seconds": tuned.seconds,
+        "parameters_updated": tuned.parameters_updated,
+    }
+    return predict(tuned.classifier, test_codes), record

@@ -111,11 +111,15 @@ def run_with_workers(
     deaths: Counter[str] = Counter()
     crew = [_Worker(command, log_folder / f"worker-{index}.log") for index in range(workers)]
     bar = tqdm(total=len(jobs), unit="cell", desc="study", file=sys.stderr, dynamic_ncols=True)
+    shown = ""
     try:
         while True:
             bar.n = sum(job.folder.finished() for job in jobs)
-            bar.set_postfix_str(", ".join(_under_way(jobs, crew)), refresh=False)
-            bar.refresh()
+            under_way = ", ".join(_under_way(jobs, crew))
+            # A terminal shows the clock running; a log file gets a line only when something changed.
+            if sys.stderr.isatty() or f"{bar.n} {under_way}" != shown:
+                bar.set_postfix_str(under_way)
+                shown = f"{bar.n} {under_way}"
             if bar.n == len(jobs):
                 break
             for worker in crew:

@@ -12,6 +12,7 @@ from lightning_dna.tasks.card import TaskCard
 
 _REQUIRED = ("sequence", "label")
 _OPTIONAL = ("split", "id", "cluster")
+_LONGEST_FIELD = 2**31 - 1  # the csv module's own limit, 131,072, is shorter than some sequences
 _SHOWN = 5  # offending rows named in a message
 
 
@@ -85,6 +86,7 @@ def read_labelled_table(path: Path, *, split: bool) -> LabelledTable:
     opened = gzip.open if path.suffix == ".gz" else open
     columns: dict[str, list[str]] = {}
     lines: list[int] = []
+    usual_limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as text:
             reader = csv.reader(text, strict=True)
@@ -108,6 +110,8 @@ def read_labelled_table(path: Path, *, split: bool) -> LabelledTable:
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path} as CSV: {error}") from error
+    finally:
+        csv.field_size_limit(usual_limit)
     if not lines:
         raise DataError(f"{path} has a header but no row; a task needs labelled sequences.")
     return LabelledTable(path=path, columns=columns, lines=lines)

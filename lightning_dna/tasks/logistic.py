@@ -75,28 +75,37 @@ def choose_logistic(
     Returns:
         The chosen regression. Non-convergence is told there, not warned about.
     """
-    best: ChosenLogistic | None = None
+    candidates: list[ChosenLogistic] = []
     start: dict[str, Any] = {}
     for strength in sorted(strengths):
         regression = LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, warm_start=True)
         vars(regression).update(start)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            regression.fit(train_features, train_labels)
-        converged = not any(issubclass(found.category, ConvergenceWarning) for found in caught)
+        converged = _fit(regression, train_features, train_labels)
         start = {"coef_": regression.coef_.copy(), "intercept_": regression.intercept_.copy()}
         predicted = _probabilities(regression, valid_features, n_classes).argmax(axis=1)
         value = selection_metric(metric, valid_labels, predicted)
-        if best is None or value > best.valid_metric:
-            best = ChosenLogistic(
+        candidates.append(
+            ChosenLogistic(
                 regression=regression,
                 n_classes=n_classes,
                 strength=strength,
                 valid_metric=value,
                 converged=converged,
             )
-    assert best is not None, "at least one strength is guaranteed by the settings"  # noqa: S101
-    return best
+        )
+    # The first of equally good ones, so the most regularised.
+    return max(candidates, key=lambda candidate: candidate.valid_metric)
+
+
+def _fit(regression: LogisticRegression, features: Features, labels: Labels) -> bool:
+    """Fit in place; return whether the optimizer converged. Other warnings are passed on."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        regression.fit(features, labels)
+    others = [found for found in caught if not issubclass(found.category, ConvergenceWarning)]
+    for found in others:
+        warnings.warn_explicit(found.message, found.category, found.filename, found.lineno)
+    return len(others) == len(caught)
 
 
 def _probabilities(

@@ -164,9 +164,9 @@ def test_refuses_other_columns_and_no_rows():
         Scores(mlm_frame().rename(columns={"nats": "loss"}), "mlm")
     with pytest.raises(ResultsError, match="no row"):
         Scores(mlm_frame().iloc[:0], "mlm")
+    doubled = pd.concat([mlm_frame(), mlm_frame()[["nats"]]], axis=1)
     with pytest.raises(ResultsError, match="a column stands twice"):
-        frame = mlm_frame()
-        Scores(pd.concat([frame, frame[["nats"]]], axis=1), "mlm")
+        Scores(doubled, "mlm")
     with pytest.raises(ResultsError, match="scores of kind 'regression'"):
         Scores(mlm_frame(), "regression")
 

@@ -38,9 +38,8 @@ def kmer_logistic(
         Class probabilities of the test sequences, shape ``(n, n_classes)``, and a record of what
         was chosen.
     """
-    best = None
-    for length in LENGTHS:
-        chosen = choose_logistic(
+    candidates = {
+        length: choose_logistic(
             kmer_profiles(train.codes, length),
             train.labels,
             kmer_profiles(valid.codes, length),
@@ -49,10 +48,11 @@ def kmer_logistic(
             metric=metric,
             n_classes=n_classes,
         )
-        if best is None or chosen.valid_metric > best[1].valid_metric:
-            best = (length, chosen)
-    assert best is not None
-    length, chosen = best
+        for length in LENGTHS
+    }
+    # The first of equally good ones, so the shortest.
+    length = max(candidates, key=lambda length: candidates[length].valid_metric)
+    chosen = candidates[length]
     record = {
         "kmer_length": length,
         "chosen_c": chosen.strength,

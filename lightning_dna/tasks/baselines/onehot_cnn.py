@@ -20,14 +20,16 @@ from lightning_dna.training.finetune import predict, train_classifier
 
 WIDTH = 64
 KERNELS = (11, 7, 7)
+POOL = 4  # bases; after the first convolution, so that the others cost a quarter and see four times
 TRAINING = FineTuneConfig(epochs=12, lr=2e-3, batch_size=64, weight_decay=0.01, patience=4)
 
 
 class OneHotCNN(nn.Module):
     """Three convolutions with ReLU, the maximum over positions, and a linear layer.
 
-    N is a row of zeros. Padded positions are zero before every convolution and out of the maximum,
-    so that padding never changes the output.
+    After the first convolution, the maximum over every four positions is taken. N is a row of
+    zeros. Padded positions are set to zero before every convolution and every maximum, which after
+    ReLU is the least there is, so that padding never changes the output.
     """
 
     def __init__(self, n_classes: int, *, seed: int) -> None:
@@ -53,12 +55,14 @@ class OneHotCNN(nn.Module):
         self, input_ids: Int[Tensor, "batch length"], attention_mask: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch classes"]:
         """Return the logits of every class."""
-        real = attention_mask[:, None, :]  # batch 1 length
         base_ids: Tensor = self.base_ids  # type: ignore[assignment]
         x = (input_ids[:, None, :] == base_ids[:, None]).to(self.output.weight.dtype)
-        for convolution in self.convolutions:
+        real = attention_mask[:, None, :].to(x.dtype)  # batch 1 length
+        for layer, convolution in enumerate(self.convolutions):
             x = functional.relu(convolution(x)) * real  # batch width length
-        # After ReLU nothing is below zero, so the zeros of padding never are the maximum alone.
+            if layer == 0:  # the last window may be shorter: no base is dropped
+                x = functional.max_pool1d(x, POOL, ceil_mode=True)
+                real = functional.max_pool1d(real, POOL, ceil_mode=True)
         logits: Tensor = self.output(x.amax(dim=-1))
         return logits
 

@@ -21,7 +21,7 @@ from lightning_dna.training.finetune import predict, train_classifier
 WIDTH = 64
 KERNELS = (11, 7, 7)
 POOL = 4  # bases; after the first convolution, so that the others cost a quarter and see four times
-TRAINING = FineTuneConfig(epochs=12, lr=2e-3, batch_size=64, weight_decay=0.01, patience=4)
+TRAINING = FineTuneConfig(epochs=20, lr=1e-3, batch_size=32, weight_decay=0.01, patience=5)
 
 
 class OneHotCNN(nn.Module):

@@ -55,6 +55,8 @@ class SimulationConfig:
         genes_per_chromosome: Genes on every chromosome.
         gc_levels: GC contents of the isochores, each between 0.2 and 0.8.
         isochore_length: Mean length of an isochore in bases, 100 or more.
+        background_strength: How strongly two bases bias the next one in the background, 0 to 3: the
+            standard deviation of log-preferences. Real genomes are near the default.
     """
 
     seed: int = 0
@@ -66,6 +68,7 @@ class SimulationConfig:
     genes_per_chromosome: int = 12
     gc_levels: tuple[float, ...] = (0.36, 0.41, 0.46, 0.52)
     isochore_length: int = 10_000
+    background_strength: float = 0.35
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -77,6 +80,7 @@ class SimulationConfig:
             ("divergence", 0.0, 0.3),
             ("genes_per_chromosome", 0, None),
             ("isochore_length", 100, None),
+            ("background_strength", 0.0, 3.0),
         ):
             found = getattr(self, name)
             if not (found >= least and (most is None or found <= most)):
@@ -209,7 +213,10 @@ def simulate(config: SimulationConfig) -> SimulatedGenome:
     rng = _stream(config, 0)
     families = draw_families(config.repeat_families, config.divergence, rng)
     usage = codon_usage(rng)
-    tables = [transition_table(level, seed=config.seed) for level in config.gc_levels]
+    tables = [
+        transition_table(level, seed=config.seed, strength=config.background_strength)
+        for level in config.gc_levels
+    ]
     sequences: dict[str, str] = {}
     genes: list[Gene] = []
     repeats: list[RepeatCopy] = []

@@ -26,7 +26,7 @@ HELDOUT_BASELINES = (
     "majority",
     *(f"markov_{order}" for order in range(1, MAX_MARKOV_ORDER + 1)),
 )
-CLASSIFICATION_BASELINES = ("kmer_logistic", "onehot_cnn")
+CLASSIFICATION_BASELINES = ("majority", "kmer_logistic", "onehot_cnn")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OWN_FIELDS: Mapping[str, frozenset[str]] = {
@@ -114,7 +114,7 @@ class TaskCard:
         metrics: Metrics to report. Default: ``mlm_accuracy`` and ``bits_per_base`` for
             ``heldout_mlm``, ``mcc`` and ``accuracy`` otherwise.
         baselines: Baselines scored beside the arms: ``majority`` and ``markov_1`` to ``markov_5``
-            for ``heldout_mlm``, ``kmer_logistic`` and ``onehot_cnn`` otherwise.
+            for ``heldout_mlm``; ``majority``, ``kmer_logistic`` and ``onehot_cnn`` otherwise.
         window_length: Bases of a window; ``None`` for the study's ``data.length``.
         mask_fraction: Share of the bases that are hidden, in (0, 1).
         mask_seed: Seed of the hidden positions: part of the task, not of a run.

@@ -39,8 +39,8 @@ class LabelledTask:
         valid: Examples that choose hyperparameters and epochs.
         test: Examples that are scored, once.
         classes: Name of each class, in the order of the label numbers.
-        notes: What a reader of the scores should know, in sentences: carved parts, examples left
-            out, sequences that stand in two parts.
+        notes: What a reader of the scores should know, in sentences that begin with the task's
+            name: carved parts, examples left out, sequences that stand in two parts.
     """
 
     train: Examples
@@ -89,7 +89,7 @@ def load_examples(card: TaskCard, tasks_root: Path | None = None) -> LabelledTas
         parts["train"] = parts["train"].select(_sample(parts["train"], card.max_train))
     _check_classes(card, parts, classes)
     notes += _shared_sequences(parts)
-    return LabelledTask(**parts, classes=classes, notes=tuple(notes))
+    return LabelledTask(**parts, classes=classes, notes=_of_task(card, notes))
 
 
 def _simulated(card: TaskCard) -> LabelledTask:
@@ -112,7 +112,8 @@ def _simulated(card: TaskCard) -> LabelledTask:
     }
     classes = ("0", "1")
     _check_classes(card, parts, classes)
-    return LabelledTask(**parts, classes=classes, notes=tuple(_shared_sequences(parts)))
+    notes = _of_task(card, _shared_sequences(parts))
+    return LabelledTask(**parts, classes=classes, notes=notes)
 
 
 def _parts_from_files(
@@ -316,6 +317,11 @@ def _check_classes(card: TaskCard, parts: dict[str, Examples], classes: tuple[st
             f"task '{card.name}': label {', '.join(unseen)} stands in the valid or test part, but "
             f"not in the training part; nothing can learn it."
         )
+
+
+def _of_task(card: TaskCard, notes: list[str]) -> tuple[str, ...]:
+    """Put the name of the task before each note: on a page they stand beside those of others."""
+    return tuple(f"{card.name}: {note}" for note in notes)
 
 
 def _shared_sequences(parts: dict[str, Examples]) -> list[str]:

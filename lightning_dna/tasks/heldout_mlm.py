@@ -193,6 +193,7 @@ class HeldoutMLM:
             ConfigError: If the windows are longer than the model reaches.
             DataError: If nothing is hidden, or the model's output is not finite.
         """
+        model.config.check_length(self.length, part=f"arm '{variant}' on task '{self.card.name}'")
         with _evaluating(model, device):
             return self.score_with(
                 lambda batch: model_log_probabilities(model, batch, device=device),

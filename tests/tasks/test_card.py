@@ -65,7 +65,7 @@ def test_default_metrics_follow_the_kind():
         (heldout, {"cluster_length": 0}, "cluster_length is 0"),
         (heldout, {"version": 0}, "version is 0"),
         (labelled, {"metrics": ("bits_per_base",)}, "unknown metric 'bits_per_base'"),
-        (labelled, {"baselines": ("majority",)}, "unknown baseline 'majority'"),
+        (labelled, {"baselines": ("markov_3",)}, "unknown baseline 'markov_3'"),
         (labelled, {"ways": ()}, "ways is empty"),
         (labelled, {"ways": ("full", "full")}, "'full' twice"),
         (labelled, {"ways": ("frosen",)}, "Did you mean 'frozen'"),

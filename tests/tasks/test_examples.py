@@ -113,9 +113,9 @@ class TestReading:
             test="sequence,label\nAAAA,0\nCCCC,1\n",
         )
         assert load_examples(card_of(), tmp_path).notes == (
-            "1 of 2 valid sequences also stand in the train part.",
-            "2 of 2 test sequences also stand in the train part.",
-            "1 of 2 test sequences also stand in the valid part.",
+            "toy: 1 of 2 valid sequences also stand in the train part.",
+            "toy: 2 of 2 test sequences also stand in the train part.",
+            "toy: 1 of 2 test sequences also stand in the valid part.",
         )
 
 
@@ -339,7 +339,7 @@ class TestRealFiles:
         for part, split in ((task.train, "train"), (task.valid, "dev"), (task.test, "test")):
             assert Counter(part.labels.tolist()) == self.expected(data_folder, "tf/0", split)
             assert set(part.lengths.tolist()) == {101}
-        assert task.notes == ("1 of 1000 valid sequences also stand in the train part.",)
+        assert task.notes == ("toy: 1 of 1000 valid sequences also stand in the train part.",)
 
     def test_histone_task_carved_from_its_development_file(self, data_folder):
         files = {"train": "EMP/H3/dev.csv", "test": "EMP/H3/test.csv"}

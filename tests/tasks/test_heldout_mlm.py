@@ -53,7 +53,7 @@ class Recorder(nn.Module):
 
     def __init__(self, objective, answer):
         super().__init__()
-        self.config = SimpleNamespace(objective=objective)
+        self.config = ModelConfig(objective=objective)
         self.anchor = nn.Parameter(torch.zeros(1))
         self.answer = answer
         self.inputs = []
@@ -338,6 +338,15 @@ def test_refuses_other_kinds_parts_and_splits(genome, task):
         task.windows("valid")
     with pytest.raises(DataError, match="longer than every chromosome"):
         HeldoutMLM(make_card(), genome, SPLIT, 1000).windows("test")
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"position": "rope"}, {"position": "learned"}, {"mixer": "hyena"}]
+)
+def test_a_window_longer_than_the_model_is_refused_whatever_the_mixer(task, config):
+    model = build_model(ModelConfig(width=16, layers=1, heads=2, max_length=15, **config), seed=0)
+    with pytest.raises(ConfigError, match=r"a sequence of 16 tokens is longer than arm 'short'"):
+        task.score(model, variant="short", seed=0)
 
 
 def test_nothing_hidden_is_an_error(genome):

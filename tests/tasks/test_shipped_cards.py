@@ -26,7 +26,7 @@ def readme_rows() -> dict[str, list[str]]:
 
 
 def test_the_shipped_sets():
-    assert SUITES == ["core", "gue-yeast-tf", "quickstart"]
+    assert SUITES == ["core", "gue-yeast-tf", "quickstart", "simulated"]
     assert {"heldout_mlm", "simulated-promoter", "simulated-long-range"} <= set(TASKS)
     assert {"gue-emp-h3", "gue-emp-h3-dev", "gue-tf-0"} <= set(TASKS)
 

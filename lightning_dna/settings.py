@@ -10,7 +10,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,27 +78,48 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def from_dotted(text: str) -> dict[str, Any]:
-    """Turn ``"data.genome=PATH"`` into nested keys; the value is read as YAML.
+def parse_dotted(text: str) -> tuple[list[str], Any]:
+    """Split ``"data.genome=PATH"`` into its keys and its value, which is read as YAML.
 
     Example:
-        >>> from_dotted("model.width=64")
-        {'model': {'width': 64}}
+        >>> parse_dotted("model.width=64")
+        (['model', 'width'], 64)
 
     Raises:
-        ConfigError: If the text has no ``=`` or an empty key.
+        ConfigError: If the text has no ``=`` or an empty key, or the value is not YAML.
     """
     key, found, value = text.partition("=")
-    parts = key.strip().split(".")
-    if not found or not all(parts):
+    keys = key.strip().split(".")
+    if not found or not all(keys):
         raise ConfigError(f"override '{text}' is not of the form key.subkey=value.")
     try:
-        nested: Any = yaml.safe_load(value)
+        return keys, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"override '{text}': the value is not valid YAML ({error}).") from error
-    for part in reversed(parts):
-        nested = {part: nested}
-    return nested  # type: ignore[no-any-return]
+
+
+def assign(content: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """Set one nested key without touching ``content``; a mapping given as the value replaces.
+
+    Example:
+        >>> assign({"split": {"valid_fraction": 0.1}, "length": 9}, ["split"], {"folds": 3})
+        {'split': {'folds': 3}, 'length': 9}
+    """
+    head, *rest = keys
+    if rest:
+        below = content.get(head)
+        value = assign(below if isinstance(below, Mapping) else {}, rest, value)
+    return {**content, head: value}
+
+
+def nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """Write keys and a value as nested mappings.
+
+    Example:
+        >>> nest(["model", "width"], 64)
+        {'model': {'width': 64}}
+    """
+    return assign({}, keys, value)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

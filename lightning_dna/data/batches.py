@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from lightning_dna.data.length_schedule import LengthScheduleConfig, length_at
 from lightning_dna.data.masking import draw_masks, evaluation_mask
 from lightning_dna.data.stream import Rows, WindowStream
 from lightning_dna.data.windows import Windows
-from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, N, reverse_complement
+from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, N, T
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.repeats import loss_weights
 from lightning_dna.tokenizers.character import CharacterTokenizer
@@ -23,6 +23,10 @@ from lightning_dna.tokenizers.character import CharacterTokenizer
 IGNORE = -100
 Objective = Literal["masked", "next_token"]
 _TOKENIZER = CharacterTokenizer()
+# A batch stays in bytes until it is laid out: the 12 ids and IGNORE all fit a signed one.
+Tokens = NDArray[np.int8]
+_BASE_IDS = _TOKENIZER.base_ids.astype(np.int8)
+_UNKNOWN_ID = _TOKENIZER.tokens.index("N")
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,13 @@ class TrainingBatches(Dataset[Batch]):
     """
 
     def __init__(
-        self, genome: Genome, windows: Windows, config: DataConfig, *, objective: Objective, seed: int
+        self,
+        genome: Genome,
+        windows: Windows,
+        config: DataConfig,
+        *,
+        objective: Objective,
+        seed: int,
     ) -> None:
         self.genome = genome
         self.chroms = windows.chroms
@@ -143,29 +153,27 @@ class TrainingBatches(Dataset[Batch]):
         step, rows = item
         stored = gather(self.genome, self.chroms, rows)
         lengths = rows.ends - rows.starts
-        ids = _TOKENIZER.encode_codes(stored)
+        ids = _token_ids(stored)
         if self.objective == "masked":
-            inputs, targets = self._masked(step, ids, stored)
+            inputs, targets = self._masked(step, ids)
         else:
-            inputs, targets = ids, _next_tokens(ids, stored, lengths)
+            inputs, targets = ids, _next_tokens(ids, lengths)
         weights = None
         if self.config.repeats == "downweight":
             weights = self._weights(stored, lengths)
         return assemble(inputs, targets, lengths, weights)
 
-    def _masked(
-        self, step: int, ids: NDArray[np.uint8], stored: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def _masked(self, step: int, ids: Tokens) -> tuple[Tokens, Tokens]:
         """Hide the bases of one step; N is never a target."""
         draw = draw_masks(self.seed, step, len(ids), self.config.mask_fraction)
-        known = (stored & CODE_BITS) != N
         inputs = ids.copy()
         inputs[draw.hidden] = _TOKENIZER.mask_id
-        inputs[draw.replaced] = _TOKENIZER.base_ids[draw.bases]
-        inputs[~known] = ids[~known]
-        targets = np.full(len(ids), IGNORE, dtype=np.int64)
-        chosen = draw.targets[known[draw.targets]]
-        targets[chosen] = ids[chosen]
+        inputs[draw.replaced] = _BASE_IDS[draw.bases]
+        targets = np.full_like(ids, IGNORE)
+        targets[draw.targets] = ids[draw.targets]
+        unknown = ids == _UNKNOWN_ID
+        inputs[unknown] = _UNKNOWN_ID
+        targets[unknown] = IGNORE
         return inputs, targets
 
     def _weights(
@@ -184,52 +192,70 @@ def gather(genome: Genome, chroms: Sequence[str], rows: Rows) -> NDArray[np.uint
     Returns:
         Codes with the soft-mask bit, uint8, shape (tokens,).
     """
-    flat = np.empty(int((rows.ends - rows.starts).sum()), dtype=np.uint8)
-    maps = [genome.stored(chrom) for chrom in chroms]
+    lengths = rows.ends - rows.starts
+    flat = np.empty(int(lengths.sum()), dtype=np.uint8)
+    indices, starts, ends, flipped = (column.tolist() for column in rows)
+    maps = {index: genome.stored(chroms[index]) for index in set(indices)}
     place = 0
-    columns = (column.tolist() for column in rows)
-    for chrom, start, end, flipped in zip(*columns, strict=True):
-        piece = maps[chrom][start:end]
-        flat[place : place + end - start] = reverse_complement(piece) if flipped else piece
+    for index, start, end, turned in zip(indices, starts, ends, flipped, strict=True):
+        piece = maps[index][start:end]
+        flat[place : place + end - start] = piece[::-1] if turned else piece
         place += end - start
+    if any(flipped):
+        # The codes of A and T, and of C and G, differ in the same two bits; N is its own complement.
+        turned_bases = np.repeat(rows.flipped, lengths) & ((flat & CODE_BITS) != N)
+        flat ^= turned_bases.view(np.uint8) * np.uint8(T)
     return flat
 
 
-def _next_tokens(
-    ids: NDArray[np.uint8], stored: NDArray[np.uint8], lengths: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _token_ids(stored: NDArray[np.uint8]) -> Tokens:
+    """Return the ids of stored codes, one byte each."""
+    return _TOKENIZER.encode_codes(stored).view(np.int8)
+
+
+def _next_tokens(ids: Tokens, lengths: NDArray[np.int64]) -> Tokens:
     """Return the id that follows each position in its row; nothing at row ends and before N."""
-    following = ids.astype(np.int64)
-    following[(stored & CODE_BITS) == N] = IGNORE
-    targets = np.append(following[1:], IGNORE)
+    targets = np.empty_like(ids)
+    targets[:-1] = ids[1:]
+    targets[targets == _UNKNOWN_ID] = IGNORE
     targets[np.cumsum(lengths) - 1] = IGNORE
     return targets
 
 
 def assemble(
-    inputs: NDArray[np.uint8],
-    targets: NDArray[np.int64],
+    inputs: Tokens,
+    targets: Tokens,
     lengths: NDArray[np.int64],
     weights: NDArray[np.float32] | None,
 ) -> Batch:
-    """Lay a stream of tokens out as rows, padded on the right to the longest."""
+    """Lay a stream of tokens out as rows, padded on the right to the longest.
+
+    Args:
+        inputs: Ids that the model sees, shape (tokens,).
+        targets: Ids that it must predict, -100 where none, shape (tokens,).
+        lengths: Tokens of each row, shape (rows,); they sum to ``tokens``.
+        weights: Loss weights, shape (tokens,); ``None`` when all are 1.
+
+    Returns:
+        The batch, its tensors widened to the types that a model and a loss take.
+    """
     longest = int(lengths.max())
     count, tokens = len(lengths), len(inputs)
     whole = count * longest == tokens
     real = None if whole else np.arange(longest) < lengths[:, None]
 
-    def rows(values: NDArray[Any], fill: float, dtype: Any) -> Tensor:
+    def rows(values: Tokens | NDArray[np.float32], fill: int, dtype: torch.dtype) -> Tensor:
         if real is None:
-            return torch.from_numpy(values.astype(dtype).reshape(count, longest))
-        padded = np.full((count, longest), fill, dtype=dtype)
+            return torch.from_numpy(values).to(dtype).view(count, longest)
+        padded = np.full((count, longest), fill, dtype=values.dtype)
         padded[real] = values
-        return torch.from_numpy(padded)
+        return torch.from_numpy(padded).to(dtype)
 
     return Batch(
-        input_ids=rows(inputs, _TOKENIZER.pad_id, np.int64),
-        targets=rows(targets, IGNORE, np.int64),
+        input_ids=rows(inputs, _TOKENIZER.pad_id, torch.int64),
+        targets=rows(targets, IGNORE, torch.int64),
         attention_mask=None if real is None else torch.from_numpy(real),
-        weights=None if weights is None else rows(weights, 0.0, np.float32),
+        weights=None if weights is None else rows(weights, 0, torch.float32),
         tokens=tokens,
     )
 
@@ -255,9 +281,9 @@ def evaluation_batches(
         part = windows.select(np.arange(first, min(first + per_batch, len(windows))))
         rows = Rows(part.chrom_index, part.starts, part.ends, np.zeros(len(part), dtype=np.bool_))
         stored = gather(genome, part.chroms, rows)
-        ids = _TOKENIZER.encode_codes(stored)
+        ids = _token_ids(stored)
         if objective == "next_token":
-            targets = _next_tokens(ids, stored, part.lengths)
+            targets = _next_tokens(ids, part.lengths)
             batches.append(assemble(ids, targets, part.lengths, None))
             continue
         hidden = np.concatenate(
@@ -268,8 +294,8 @@ def evaluation_batches(
                 for c, a, b in zip(part.chrom_index, part.starts, part.ends, strict=True)
             ]
         )
-        hidden &= (stored & CODE_BITS) != N
-        targets = np.where(hidden, ids.astype(np.int64), IGNORE)
-        inputs = np.where(hidden, np.uint8(_TOKENIZER.mask_id), ids)
+        hidden &= ids != _UNKNOWN_ID
+        targets = np.where(hidden, ids, np.int8(IGNORE))
+        inputs = np.where(hidden, np.int8(_TOKENIZER.mask_id), ids)
         batches.append(assemble(inputs, targets, part.lengths, None))
     return batches

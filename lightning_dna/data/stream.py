@@ -44,7 +44,8 @@ class WindowStream:
         self.windows = windows
         self.seed = seed
         self.reverse_complement = reverse_complement
-        self.total = int(windows.lengths.sum())
+        self._lengths = windows.lengths  # kept: a property that subtracts anew for every step
+        self.total = int(self._lengths.sum())
         self._epoch = -1
         self._draw(0)
 
@@ -55,7 +56,7 @@ class WindowStream:
         bits = np.random.Philox(key=self.seed, counter=[0, 0, _ORDER_STREAM, epoch])
         generator = np.random.Generator(bits)
         self._order = generator.permutation(len(self.windows))
-        self._ends = np.cumsum(self.windows.lengths[self._order])
+        self._ends = np.cumsum(self._lengths[self._order])
         flips = generator.random(len(self.windows)) < 0.5
         self._flips = flips if self.reverse_complement else np.zeros_like(flips)
         self._epoch = epoch
@@ -83,7 +84,7 @@ class WindowStream:
         b = int(np.searchsorted(self._ends, high, side="left")) + 1
         chosen = self._order[a:b]
         ends = self._ends[a:b]
-        lengths = self.windows.lengths[chosen]
+        lengths = self._lengths[chosen]
         window_first = ends - lengths
         piece_low = np.maximum(window_first, low) - window_first
         piece_high = np.minimum(ends, high) - window_first

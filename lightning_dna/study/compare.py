@@ -20,7 +20,13 @@ from lightning_dna.study.gather import Gathered, gather
 from lightning_dna.study.record import write_tables
 from lightning_dna.study.recipe import ComparisonConfig
 from lightning_dna.study.study import Study
-from lightning_dna.study.views import MLM_METRICS, chromosome_views, classification_views, mlm_views, only
+from lightning_dna.study.views import (
+    MLM_METRICS,
+    chromosome_views,
+    classification_views,
+    mlm_views,
+    only,
+)
 
 # Cross-entropy is bits per base times ln 2: an estimate people look for, not a second comparison.
 _COMPARED_MLM = ("mlm_accuracy", "bits_per_base")
@@ -113,7 +119,10 @@ def _comparable(gathered: Gathered, study: Study) -> list[str]:
 
 
 def _replicates(
-    views: Views, tasks: Mapping[str, Sequence[str]], config: ComparisonConfig, variants: Iterable[str]
+    views: Views,
+    tasks: Mapping[str, Sequence[str]],
+    config: ComparisonConfig,
+    variants: Iterable[str],
 ) -> dict[str, Replicates]:
     """Bootstrap some variants on some tasks, each with its own metrics; gaps are made from two."""
     kept = only(views.predictions, variants)

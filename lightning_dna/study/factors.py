@@ -71,7 +71,7 @@ def _changed_factor(combination: tuple[str, ...], centre: tuple[str, ...]) -> in
 def _levels(name: str, levels: Any, *, where: str) -> Levels:
     """Bring one factor to the form level name -> changes."""
     if isinstance(levels, list):
-        table = {str(value): _nest(name, value) for value in levels}
+        table = {str(value): settings.nest(name.split("."), value) for value in levels}
         if len(table) != len(levels):
             raise ConfigError(f"{where}: factor '{name}' repeats a level in {levels}.")
     elif isinstance(levels, Mapping):
@@ -86,11 +86,3 @@ def _levels(name: str, levels: Any, *, where: str) -> Levels:
             f"{where}: factor '{name}' has {len(table)} level(s); two or more are needed."
         )
     return table
-
-
-def _nest(dotted: str, value: Any) -> dict[str, Any]:
-    """Write a dotted key and a value as nested mappings."""
-    nested: Any = value
-    for part in reversed(dotted.split(".")):
-        nested = {part: nested}
-    return nested  # type: ignore[no-any-return]

@@ -76,7 +76,9 @@ def gather(study: Study, folder: Path) -> Gathered:
         states=states,
         failures=failures,
         notes=tuple(
-            note for card in study.cards if card.kind != "heldout_mlm"
+            note
+            for card in study.cards
+            if card.kind != "heldout_mlm"
             for note in scorer.labelled[card.name].notes
         ),
     )

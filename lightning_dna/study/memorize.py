@@ -49,7 +49,9 @@ def _gap_table(estimates: pd.DataFrame, differences: pd.DataFrame, baseline: str
     """Return one row for each arm and baseline: both accuracies, the gap, and its difference."""
     accuracy = estimates[estimates["metric"] == "mlm_accuracy"].set_index(["variant", "task"])
     compared = differences[differences["metric"] == "mlm_accuracy"].set_index(["variant", "task"])
-    gap_tasks = sorted(task for task in set(accuracy.index.get_level_values(1)) if task.endswith("/gap"))
+    gap_tasks = sorted(
+        task for task in set(accuracy.index.get_level_values(1)) if task.endswith("/gap")
+    )
     rows = []
     for gap in gap_tasks:
         task = gap.removesuffix("/gap")

@@ -204,13 +204,14 @@ def override(content: Mapping[str, Any], overrides: Sequence[str], *, where: str
     """
     merged = dict(content)
     for text in overrides:
-        nested = settings.from_dotted(text)
-        head = next(iter(nested))
-        if head in _SECTIONS:
-            nested = {"shared": nested}
-        elif head not in _TOP_LEVEL:
-            raise unknown_name("key", head, _TOP_LEVEL | _SECTIONS, where=f"{where}: --set {text}")
-        merged = settings.merge(merged, nested)
+        keys, value = settings.parse_dotted(text)
+        if keys[0] in _SECTIONS:
+            keys = ["shared", *keys]
+        elif keys[0] not in _TOP_LEVEL:
+            raise unknown_name(
+                "key", keys[0], _TOP_LEVEL | _SECTIONS, where=f"{where}: --set {text}"
+            )
+        merged = settings.assign(merged, keys, value)
     return merged
 
 

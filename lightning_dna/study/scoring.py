@@ -88,9 +88,7 @@ class Scorer:
         """
         for name, task in self.labelled.items():
             longest = max(
-                len(codes)
-                for part in (task.train, task.valid, task.test)
-                for codes in part.codes
+                len(codes) for part in (task.train, task.valid, task.test) for codes in part.codes
             )
             for arm in self.study.arms.values():
                 if longest > arm.settings.model.max_length:
@@ -192,9 +190,7 @@ class Scorer:
                 continue
             started = time.perf_counter()
             self._score_baseline(card, name).write(path)
-            atomic.write_json(
-                folder / f"{name}.json", {"seconds": time.perf_counter() - started}
-            )
+            atomic.write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - started})
 
     def _score_baseline(self, card: TaskCard, name: str) -> Scores:
         """Score one baseline; one with randomness once for each seed of the study."""
@@ -204,9 +200,7 @@ class Scorer:
                 return score_majority(task)
             return score_markov(task, int(name.removeprefix("markov_")))
         seeds: Iterable[int] = self.study.recipe.seeds if name in RANDOM_BASELINES else (0,)
-        tables = [
-            score_baseline(card, self.labelled[card.name], name, seed=seed) for seed in seeds
-        ]
+        tables = [score_baseline(card, self.labelled[card.name], name, seed=seed) for seed in seeds]
         frames = [table.frame for table in tables]
         return Scores(pd.concat(frames, ignore_index=True), "classification")
 

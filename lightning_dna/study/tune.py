@@ -41,7 +41,9 @@ def tune(study: Study, folder: Path) -> str:
         ConfigError: If the space names an unknown key or an empty range.
     """
     config = study.recipe.tune
-    for arm in study.arms.values():  # an unknown key fails before the first trial, not after an hour
+    for (
+        arm
+    ) in study.arms.values():  # an unknown key fails before the first trial, not after an hour
         _settings_with(arm, {key: _probe(key, range_) for key, range_ in config.space.items()})
     record_study(study, folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,9 +88,7 @@ def _abandon_unfinished(search: optuna.Study) -> None:
         search.enqueue_trial(trial.params, user_attrs={"resumed": trial.number})
 
 
-def _objective(
-    trial: optuna.Trial, arm: Arm, config: TuneConfig, folder: Path
-) -> float:
+def _objective(trial: optuna.Trial, arm: Arm, config: TuneConfig, folder: Path) -> float:
     """Train one trial on its share of the budget; returns the validation loss in bits per base."""
     chosen = {key: _suggest(trial, key, range_) for key, range_ in config.space.items()}
     tried = _settings_with(arm, chosen)
@@ -112,7 +112,7 @@ def _settings_with(arm: Arm, chosen: Mapping[str, Any]) -> ArmSettings:
     """Lay chosen values over an arm's settings."""
     plain = settings.plain(arm.settings)
     for key, value in chosen.items():
-        plain = settings.merge(plain, settings.from_dotted(f"{key}={value}"))
+        plain = settings.assign(plain, key.split("."), value)
     return settings.build(ArmSettings, plain, where=f"tune.space for arm '{arm.name}'")
 
 
@@ -134,7 +134,9 @@ def _probe(key: str, range_: Mapping[str, Any]) -> Any:
         )
     low, high = float(range_["low"]), float(range_["high"])
     if not low < high or (range_.get("log") and low <= 0):
-        raise ConfigError(f"{where} runs from {low} to {high}; low must be below high (log: above 0).")
+        raise ConfigError(
+            f"{where} runs from {low} to {high}; low must be below high (log: above 0)."
+        )
     return range_["low"]
 
 
@@ -165,12 +167,14 @@ def _log(arm: Arm, search: optuna.Study) -> pd.DataFrame:
 
 def _tuned_recipe(study: Study, best: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the recipe with each arm's chosen settings as declared changes of that arm."""
-    recipe = {key: value for key, value in study.content.items() if key not in ("factors", "expansion")}
+    recipe = {
+        key: value for key, value in study.content.items() if key not in ("factors", "expansion")
+    }
     recipe["arms"] = {}
     for arm in study.arms.values():
         changes: dict[str, Any] = {}
         for key, value in {**arm.changes, **best[arm.name]}.items():
-            changes = settings.merge(changes, settings.from_dotted(f"{key}={yaml.safe_dump(value)}"))
+            changes = settings.assign(changes, key.split("."), value)
         recipe["arms"][arm.name] = changes
     return recipe
 
@@ -186,7 +190,10 @@ def _table(trials: pd.DataFrame, best: Mapping[str, Mapping[str, Any]]) -> str:
                 "trials": len(mine),
                 "pruned": int((mine["state"] == "pruned").sum()),
                 "valid bits per base": f"{mine['valid_bits_per_base'].min():.4f}",
-                **{key: f"{value:.3g}" if isinstance(value, float) else value for key, value in chosen.items()},
+                **{
+                    key: f"{value:.3g}" if isinstance(value, float) else value
+                    for key, value in chosen.items()
+                },
             }
         )
     return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))

@@ -33,7 +33,9 @@ def mlm_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
             f"{task}/unique": held_out[held_out["stratum"] == "unique"],
             f"{task}/train": frame[frame["part"] == "train"],
         }
-        views |= {name: mlm_predictions(name, piece) for name, piece in pieces.items() if len(piece)}
+        views |= {
+            name: mlm_predictions(name, piece) for name, piece in pieces.items() if len(piece)
+        }
     return {name: view for name, view in views.items() if view}
 
 

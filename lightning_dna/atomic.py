@@ -1,5 +1,6 @@
 """Files written whole or not at all: a reader, or a run after a kill, never sees half of one."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -10,11 +11,16 @@ from typing import Any
 
 from lightning_dna.errors import ResultsError
 
+_ENDING = ".partial"
+
+
+class UnwritableError(ResultsError):
+    """A place that cannot be written to: nothing can be recorded there, so work has to stop."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; when the block ends well, it takes the place of
-    ``path``.
+    """Yield a temporary path beside ``path`` that takes its place when the block ends well.
 
     Args:
         path: The file to write; its folder is made when missing.
@@ -23,30 +29,47 @@ def replacing(path: Path) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        ResultsError: If the folder cannot be written to or the disk is full; the temporary file is removed.
+        UnwritableError: If the folder cannot be written to or the disk is full; the temporary file
+            is removed.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial"
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{_ENDING}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise ResultsError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose a writable"
-            " folder, then run the same command again: finished work is kept."
-        ) from error
+        raise unwritable(path, error) from error
     finally:
-        try:
+        # In a folder that cannot be written to there is nothing of ours to remove.
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        except OSError:  # a read-only folder: there is nothing of ours to remove
-            pass
+
+
+def unwritable(path: Path, error: OSError) -> UnwritableError:
+    """Return the error for a file or folder that the system refuses to write."""
+    return UnwritableError(
+        f"cannot write {path}: {error.strerror or error}; free space or choose a writable folder,"
+        " then run the same command again: finished work is kept."
+    )
+
+
+def is_partial(path: Path) -> bool:
+    """Tell whether a file is the temporary file of a write that has not ended, or was killed."""
+    return path.name.startswith(".") and path.name.endswith(_ENDING)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed writes left below a folder; only for the one process that writes there."""
+    for path in folder.rglob(f".*{_ENDING}"):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all.
 
     Raises:
-        ResultsError: If the folder cannot be written to.
+        UnwritableError: If the folder cannot be written to.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -56,7 +79,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, whole or not at all.
 
     Raises:
-        ResultsError: If the folder cannot be written to.
+        UnwritableError: If the folder cannot be written to.
     """
     write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 

@@ -6,6 +6,7 @@ interrupted.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_dna import __version__, catalog
-from lightning_dna.errors import LightningDNAError
+from lightning_dna.errors import LightningDNAError, unknown_name
 
 if TYPE_CHECKING:
     from lightning_dna.study.study import Study
 
+_HIDDEN = "worker"
+_KINDS: tuple[catalog.Kind, ...] = ("recipe", "suite", "task")
 _EPILOG = """\
 A study in four commands:
   lightning-dna list                      the shipped recipes, suites and tasks
@@ -33,10 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The words after the program's name; ``sys.argv`` by default.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
     try:
-        return int(options.verb(options) or 0)
+        try:
+            options = _parse(sys.argv[1:] if arguments is None else list(arguments))
+            return int(options.verb(options) or 0)
+        finally:
+            # Here and not at exit, so that a closed pipe or a full disk is still ours to report.
+            print(end="", flush=True)
     except LightningDNAError as error:
         print(f"lightning-dna: {error}", file=sys.stderr)
         return 2
@@ -44,13 +50,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("lightning-dna: interrupted; run the same command to go on.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of a pipe (`| head`) left early; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()  # the reader of a pipe (`| head`) left early, as readers may
         return 0
+    except OSError as error:
+        # What the machine refuses (space, permission) is not a mistake of ours: no traceback.
+        _drop_stdout()
+        print(
+            f"lightning-dna: {error}; free space or check the permissions, then run the same "
+            "command again.",
+            file=sys.stderr,
+        )
+        return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Build the parser."""
+def _drop_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not complain at exit."""
+    # A stand-in for stdout (in a notebook, in a test) has no file to turn away.
+    with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse the command line; an unknown command gets the same answer as any unknown name.
+
+    Raises:
+        ConfigError: If there is no such command.
+    """
+    parser, commands = _parser()
+    for word in arguments[:1]:
+        if not word.startswith("-") and word not in commands:
+            raise unknown_name("command", word, commands - {_HIDDEN})
+    return parser.parse_args(arguments)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
+    """Build the parser; also returns the names of its commands."""
     parser = argparse.ArgumentParser(
         prog="lightning-dna",
         description="Ablations and rigorous evaluation of DNA language models.",
@@ -65,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = commands.add_parser("show", help="print a recipe, suite or task card")
     verb.add_argument("name", help="a shipped name, or a path")
+    verb.add_argument("--kind", choices=_KINDS, help="where a name is of more than one kind")
     verb.set_defaults(verb=_show)
 
     verb = commands.add_parser("plan", help="what a recipe would run, and its price")
@@ -99,12 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("study", type=Path, help="results folder")
     verb.set_defaults(verb=_memorize)
 
-    verb = commands.add_parser("worker")  # started by `run --workers`; not in the help
+    verb = commands.add_parser(_HIDDEN)  # started by `run --workers`; not in the help
     verb.add_argument("study", type=Path)
     verb.add_argument("--threads", type=int, default=0)
     verb.add_argument("--parent", type=int, required=True)
     verb.set_defaults(verb=_worker)
-    return parser
+    return parser, frozenset(commands.choices)
 
 
 def _add_recipe(verb: argparse.ArgumentParser) -> None:
@@ -139,11 +174,14 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    """Print the YAML of whatever has this name."""
-    kinds: tuple[catalog.Kind, ...] = ("recipe", "suite", "task")
-    if not options.name.endswith((".yaml", ".yml")):
-        kinds = tuple(kind for kind in kinds if options.name in catalog.names(kind)) or ("recipe",)
-    print(catalog.resolve(kinds[0], options.name).read_text(encoding="utf-8"), end="")
+    """Print the YAML of whatever has this name: of recipe, suite and task the first."""
+    kinds = _KINDS if options.kind is None else (options.kind,)
+    is_path = "/" in options.name or options.name.endswith((".yaml", ".yml"))
+    named = [kind for kind in kinds if is_path or options.name in catalog.names(kind)]
+    if not named:
+        allowed = {name for kind in kinds for name in catalog.names(kind)}
+        raise unknown_name(" or ".join(kinds), options.name, allowed)
+    print(catalog.resolve(named[0], options.name).read_text(encoding="utf-8"), end="")
 
 
 def _plan(options: argparse.Namespace) -> None:

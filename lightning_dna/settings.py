@@ -28,7 +28,14 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *shared` may be overridden
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise ConfigError(
+                    f"{node.start_mark.name}, line {key_node.start_mark.line + 1}: "
+                    f"{key!r} stands where a key is expected; write a name."
+                )
             if key in seen:
                 raise ConfigError(
                     f"{node.start_mark.name}, line {key_node.start_mark.line + 1}: "
@@ -48,14 +55,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
-    loader = _UniqueKeyLoader(text)
-    loader.name = str(path)
     try:
+        loader = _UniqueKeyLoader(text)
+        loader.name = str(path)
         content = loader.get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    finally:
-        loader.dispose()
     if not isinstance(content, dict):
         raise ConfigError(
             f"{path} holds {type(content).__name__}, not a mapping of keys to values."
@@ -190,8 +195,13 @@ def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str)
             raise unknown_name("key", str(key), fields, where=place)
         alternatives = _alternatives(fields[key])
         nested = _dataclass_in(alternatives)
-        if nested is not None and value is not None:
+        choices = _choices_in(alternatives)
+        if nested is not None and (value is not None or types.NoneType not in alternatives):
             checked[key] = _check_keys(nested, value, where=where, path=f"{path}{key}.")
+        elif choices and not isinstance(value, bool | None) and str(value) not in choices:
+            raise unknown_name("value", str(value), choices, where=f"{where}: {path}{key}")
+        elif choices and type(value) is int:  # `precision: 32`
+            checked[key] = str(value)
         elif int in alternatives and float not in alternatives and bool not in alternatives:
             checked[key] = _whole(value)
         else:
@@ -207,6 +217,14 @@ def _dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
     return None
 
 
+def _choices_in(alternatives: tuple[Any, ...]) -> tuple[str, ...]:
+    """Return the texts that are allowed where nothing else but ``None`` is, else nothing."""
+    literals = [one for one in alternatives if typing.get_origin(one) is typing.Literal]
+    if len(literals) != 1 or set(alternatives) - {literals[0], types.NoneType}:
+        return ()
+    return tuple(str(choice) for choice in typing.get_args(literals[0]))
+
+
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     """List the members of a union, or the annotation itself."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -216,11 +234,21 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 def _whole(value: Any) -> Any:
     """Return ``2e8`` and ``"2e8"`` as the integer they mean; leave the rest for the type check."""
+    if not isinstance(value, float | str):
+        return value
     try:
-        number = float(value) if isinstance(value, float | str) else None
+        return int(value) if isinstance(value, str) else _exact(value, value)
+    except ValueError:
+        pass
+    try:
+        return _exact(float(value), value)
     except ValueError:
         return value
-    return int(number) if number is not None and number.is_integer() else value
+
+
+def _exact(number: float, value: Any) -> Any:
+    """Return a whole number as an integer, and ``value`` where it is not whole."""
+    return int(number) if number.is_integer() else value
 
 
 def plain(settings: Any) -> Any:

@@ -1,6 +1,6 @@
 """From the rows of a step to the tensors of a batch, straight from the memory-mapped genome."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,21 +54,19 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """Return the batch on a device."""
-        return Batch(
-            *(
-                value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
-                for value in (self.input_ids, self.targets, self.attention_mask, self.weights)
-            ),
-            tokens=self.tokens,
-        )
+        return self._mapped(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory; the loader calls this when asked to."""
+        return self._mapped(Tensor.pin_memory)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the batch with each of its tensors changed."""
         return Batch(
-            *(
-                value.pin_memory() if isinstance(value, Tensor) else value
-                for value in (self.input_ids, self.targets, self.attention_mask, self.weights)
-            ),
+            input_ids=change(self.input_ids),
+            targets=change(self.targets),
+            attention_mask=None if self.attention_mask is None else change(self.attention_mask),
+            weights=None if self.weights is None else change(self.weights),
             tokens=self.tokens,
         )
 
@@ -76,8 +74,9 @@ class Batch:
 class LengthWarmupBatchSampler(Sampler[list[tuple[int, Rows]]]):
     """Yields, for every step that is left, the step's number and its rows; the length may warm up.
 
-    Every step has exactly ``tokens_per_step`` real tokens, whatever the row length. What a step holds
-    is a pure function of the stream and the step, so the only state is the step to go on from.
+    Every step has exactly ``tokens_per_step`` real tokens, whatever the row length. What a step
+    holds is a pure function of the stream and the step, so the only state is the step to go on
+    from.
 
     Args:
         stream: The windows in training order.
@@ -160,7 +159,7 @@ class TrainingBatches(Dataset[Batch]):
             inputs, targets = ids, _next_tokens(ids, lengths)
         weights = None
         if self.config.repeats == "downweight":
-            weights = self._weights(stored, lengths)
+            weights = self._weights(stored)
         return assemble(inputs, targets, lengths, weights)
 
     def _masked(self, step: int, ids: Tokens) -> tuple[Tokens, Tokens]:
@@ -176,9 +175,7 @@ class TrainingBatches(Dataset[Batch]):
         targets[unknown] = IGNORE
         return inputs, targets
 
-    def _weights(
-        self, stored: NDArray[np.uint8], lengths: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def _weights(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the loss weight of the base that each position predicts."""
         weights = loss_weights(self.config.repeat_policy, (stored & SOFT_MASK) != 0)
         if self.objective == "next_token":
@@ -189,21 +186,26 @@ class TrainingBatches(Dataset[Batch]):
 def gather(genome: Genome, chroms: Sequence[str], rows: Rows) -> NDArray[np.uint8]:
     """Copy the stored bytes of rows one after the other, each on the strand it is read on.
 
+    Args:
+        genome: The genome.
+        chroms: Chromosome names that the rows point into.
+        rows: One row or more.
+
     Returns:
         Codes with the soft-mask bit, uint8, shape (tokens,).
     """
-    lengths = rows.ends - rows.starts
-    flat = np.empty(int(lengths.sum()), dtype=np.uint8)
     indices, starts, ends, flipped = (column.tolist() for column in rows)
     maps = {index: genome.stored(chroms[index]) for index in set(indices)}
-    place = 0
-    for index, start, end, turned in zip(indices, starts, ends, flipped, strict=True):
-        piece = maps[index][start:end]
-        flat[place : place + end - start] = piece[::-1] if turned else piece
-        place += end - start
+    flat = np.concatenate(
+        [
+            maps[index][start:end][::-1] if turned else maps[index][start:end]
+            for index, start, end, turned in zip(indices, starts, ends, flipped, strict=True)
+        ]
+    )
     if any(flipped):
-        # The codes of A and T, and of C and G, differ in the same two bits; N is its own complement.
-        turned_bases = np.repeat(rows.flipped, lengths) & ((flat & CODE_BITS) != N)
+        # A and T, and C and G, differ in the same two bits; N is its own complement.
+        turned_bases = np.repeat(rows.flipped, rows.ends - rows.starts)
+        turned_bases &= (flat & CODE_BITS) != N
         flat ^= turned_bases.view(np.uint8) * np.uint8(T)
     return flat
 
@@ -266,7 +268,8 @@ def evaluation_batches(
     """Return fixed batches of whole windows with evaluation masks, to follow training.
 
     All targets are hidden behind the mask token, and all weights are 1: evaluation never depends on
-    the repeat policy. Masks follow the genomic position, so every arm is followed on the same bases.
+    the repeat policy. Masks follow the genomic position, so every arm is followed on the same
+    bases.
 
     Args:
         genome: The genome.

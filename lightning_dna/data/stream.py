@@ -1,8 +1,8 @@
-"""The order in which training sees the genome: permuted windows laid end to end as one endless stream.
+"""The order in which training sees the genome: permuted windows laid end to end, without end.
 
-Step ``s`` owns the tokens ``[s * T, (s + 1) * T)`` of the stream, whatever the row length of that step.
-Arms with the same windows therefore see the same bases in the same order with the same masks, with or
-without length warm-up, and resuming needs the number of the step and nothing else.
+Step ``s`` owns the tokens ``[s * T, (s + 1) * T)`` of this stream, whatever the row length of that
+step. Arms with the same windows therefore see the same bases in the same order with the same masks,
+with or without length warm-up, and resuming needs the number of the step and nothing else.
 """
 
 from typing import NamedTuple
@@ -64,8 +64,8 @@ class WindowStream:
     def rows(self, first: int, count: int, longest: int) -> Rows:
         """Return the rows that hold tokens ``[first, first + count)`` of the stream.
 
-        The stretch is cut at window ends, and each piece into the fewest rows of at most ``longest``
-        bases, equally long but for one base.
+        The stretch is cut at window ends, and each piece into the fewest rows of at most
+        ``longest`` bases, equally long but for one base.
         """
         parts = []
         while count > 0:

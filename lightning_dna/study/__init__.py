@@ -1,3 +1,1 @@
-"""Studies: a recipe becomes arms, arms and seeds become cells, cells become scores, scores a
-comparison.
-"""
+"""Studies: a recipe becomes arms, arms and seeds cells, cells scores, scores a comparison."""

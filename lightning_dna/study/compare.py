@@ -1,7 +1,9 @@
-"""From the scores on disk to estimates and comparisons: the study's only use of the statistics room.
+"""From the scores on disk to estimates and comparisons: all that studies ask of the statistics.
 
-Planned comparisons form one family, everything else another; the p-values of each are corrected
-within their own. The rows are written to ``results/``, from which the report is rendered.
+There are three families, and the p-values of each are corrected within their own: the planned
+comparisons of the arms; every other row of the arms and of the baselines that are no arms (counting
+bases, k-mers); and these baselines on the planned rows, where they must not weaken the plan. The
+rows are written to ``results/``, from which the report is rendered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,26 +12,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from lightning_dna.errors import ResultsError, unknown_name
+from lightning_dna.errors import ResultsError
 from lightning_dna.stats.alignment import align
 from lightning_dna.stats.bootstrap import ResamplingPlan, bootstrap_metrics
 from lightning_dna.stats.compare import compare, estimates
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates, subtract
 from lightning_dna.study.gather import Gathered, gather
-from lightning_dna.study.record import write_tables
 from lightning_dna.study.recipe import ComparisonConfig
+from lightning_dna.study.record import write_tables
 from lightning_dna.study.study import Study
 from lightning_dna.study.views import (
+    COMPARED_MLM,
     MLM_METRICS,
     chromosome_views,
     classification_views,
+    compared_metrics,
     mlm_views,
     only,
 )
-
-# Cross-entropy is bits per base times ln 2: an estimate people look for, not a second comparison.
-_COMPARED_MLM = ("mlm_accuracy", "bits_per_base")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,15 @@ class Views:
         """Make every view of the gathered scores."""
         held_out = mlm_views(gathered.mlm)
         labelled = classification_views(gathered.classification)
-        metrics_of_card = {card.name: card.metrics for card in study.cards}
-        metrics: dict[str, tuple[str, ...]] = dict.fromkeys(held_out, _COMPARED_MLM)
-        metrics |= {task: tuple(metrics_of_card[task.rpartition("/")[0]]) for task in labelled}
-        estimated: dict[str, tuple[str, ...]] = {**metrics, **dict.fromkeys(held_out, MLM_METRICS)}
+        measured = compared_metrics(study.cards)
+        metrics = {task: measured[task] for task in (*held_out, *labelled)}
+        estimated = {**metrics, **dict.fromkeys(held_out, MLM_METRICS)}
         gaps = {
             f"{task}/gap": (f"{task}/train", task)
             for task in held_out
             if f"{task}/train" in held_out
         }
-        metrics |= dict.fromkeys(gaps, _COMPARED_MLM)
+        metrics |= dict.fromkeys(gaps, COMPARED_MLM)
         return cls(
             predictions={**held_out, **labelled}, metrics=metrics, estimated=estimated, gaps=gaps
         )
@@ -66,13 +66,12 @@ def write_results(study: Study, folder: Path) -> None:
 
     Raises:
         ResultsError: If no arm has been scored yet, or the baseline arm has not.
-        ConfigError: If a planned comparison names an unknown task or metric.
     """
     gathered = gather(study, folder)
     config = study.recipe.comparison
+    arms = _comparable(gathered, study)
     views = Views.of(gathered, study)
     planned = planned_rows(study, views)
-    arms = _comparable(gathered, study)
     write_tables(
         study,
         folder,
@@ -85,20 +84,13 @@ def write_results(study: Study, folder: Path) -> None:
 
 
 def planned_rows(study: Study, views: Views) -> list[tuple[str, str]]:
-    """Return the planned (task, metric) pairs, checked against what the suite measures.
+    """Return the planned (task, metric) pairs of which there are scores.
 
-    Raises:
-        ConfigError: If a planned task or metric does not exist.
+    A genome without repeats, for example, has no view ``heldout_mlm/repeat``. That tasks and
+    metrics exist in the suite was checked when the study was resolved.
     """
-    rows = []
-    for text in study.recipe.comparison.planned:
-        task, _, metric = text.partition(":")
-        if task not in views.metrics:
-            raise unknown_name("task", task, views.metrics, where="comparison.planned")
-        if metric not in views.metrics[task]:
-            raise unknown_name("metric", metric, views.metrics[task], where="comparison.planned")
-        rows.append((task, metric))
-    return rows
+    pairs = [row.split(":") for row in study.recipe.comparison.planned]
+    return [(task, metric) for task, metric in pairs if task in views.metrics]
 
 
 def _comparable(gathered: Gathered, study: Study) -> list[str]:
@@ -110,10 +102,11 @@ def _comparable(gathered: Gathered, study: Study) -> list[str]:
     need = 2 if study.recipe.comparison.scope == "procedure" else 1
     arms = [arm for arm in study.arms if len(gathered.seeds[arm]) >= need]
     if study.recipe.baseline not in arms:
+        baseline = study.recipe.baseline
         raise ResultsError(
-            f"the baseline arm '{study.recipe.baseline}' has {len(gathered.seeds[study.recipe.baseline])}"
-            f" finished seed(s) of the {need} that comparison.scope: {study.recipe.comparison.scope}"
-            " needs; finish or retry its cells first."
+            f"the baseline arm '{baseline}' has {len(gathered.seeds[baseline])} finished seed(s) of"
+            f" the {need} that comparison.scope: {study.recipe.comparison.scope} needs; finish or"
+            " retry its cells first."
         )
     return arms
 
@@ -236,7 +229,7 @@ def _by_chromosome(scores: pd.DataFrame, config: ComparisonConfig) -> pd.DataFra
         view = [one for one in view if seeds[one.variant] >= need]
         if not view:
             continue
-        reps = _bootstrap(view, _COMPARED_MLM, config)
+        reps = _bootstrap(view, COMPARED_MLM, config)
         table = estimates({reps.task: reps}, scope=config.scope, level=config.level).to_frame()
         frames.append(table.assign(chrom=chrom, part=part))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -18,11 +18,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lightning_dna.atomic import UnwritableError, unwritable
 from lightning_dna.errors import ResultsError
 from lightning_dna.study.ledger import CellFolder
 
-# A cell whose worker is killed this often in one command is taken to be the cause (memory, usually).
+# A cell whose worker is killed this often in one command is taken to be the cause (memory, mostly).
 MAX_DEATHS_PER_CELL = 12
+# Workers that are killed this often in a row before they begin with any cell cannot run here.
+MAX_DEATHS_AT_START = 25
+_AT_START = ""  # the key of these deaths; no cell has an empty name
 _POLL_SECONDS = 0.25
 
 
@@ -53,6 +57,9 @@ def work_through(jobs: Sequence[Job], *, progress: bool, wait: bool = True) -> O
 
     Returns:
         How many of all jobs are done and failed.
+
+    Raises:
+        UnwritableError: If a folder cannot be written to: no cell could record anything.
     """
     while True:
         left = [job for job in jobs if not job.folder.finished()]
@@ -81,8 +88,10 @@ def _try_job(job: Job, *, progress: bool) -> bool:
         job.folder.record_attempt()
         try:
             job.work(progress)
-        except ResultsError:
-            raise  # the folder cannot be written to: no cell could record anything, so stop
+            if not job.folder.done():
+                raise ResultsError(f"it ended without writing {', '.join(job.folder.missing())}.")
+        except UnwritableError:
+            raise
         except Exception as error:
             job.folder.record_failure(
                 kind=type(error).__name__, message=str(error), traceback=traceback.format_exc()
@@ -107,7 +116,10 @@ def run_with_workers(
     Raises:
         ResultsError: If workers end with an error of their own before the jobs are finished.
     """
-    log_folder.mkdir(parents=True, exist_ok=True)
+    try:
+        log_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(log_folder, error) from error
     deaths: Counter[str] = Counter()
     crew = [_Worker(command, log_folder / f"worker-{index}.log") for index in range(workers)]
     bar = tqdm(total=len(jobs), unit="cell", desc="study", file=sys.stderr, dynamic_ncols=True)
@@ -116,7 +128,7 @@ def run_with_workers(
         while True:
             bar.n = sum(job.folder.finished() for job in jobs)
             under_way = ", ".join(_under_way(jobs, crew))
-            # A terminal shows the clock running; a log file gets a line only when something changed.
+            # A terminal shows the clock running; a log file gets a line when something changed.
             if sys.stderr.isatty() or f"{bar.n} {under_way}" != shown:
                 bar.set_postfix_str(under_way)
                 shown = f"{bar.n} {under_way}"
@@ -180,20 +192,30 @@ def _look_after(worker: _Worker, jobs: Sequence[Job], deaths: Counter[str]) -> N
         lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {code}"
         raise ResultsError(f"a worker stopped: {reason} (its log: {worker.log})")
-    if code < 0:
-        _blame(worker.process.pid, -code, jobs, deaths)
+    if code < 0 and not _blame(worker.process.pid, -code, jobs, deaths):
+        deaths[_AT_START] += 1
+        if deaths[_AT_START] >= MAX_DEATHS_AT_START:
+            raise ResultsError(
+                f"workers were killed {deaths[_AT_START]} times ({signal.Signals(-code).name})"
+                f" before they began with a cell; use fewer of them (a log: {worker.log})"
+            )
     if not all(job.folder.finished() for job in jobs):
         worker.replace()
 
 
-def _blame(pid: int, number: int, jobs: Sequence[Job], deaths: Counter[str]) -> None:
-    """Count a death against the cell the worker was at, and fail the cell when it happens too
-    often.
+def _blame(pid: int, number: int, jobs: Sequence[Job], deaths: Counter[str]) -> bool:
+    """Count a death against the cell the worker was at; fail a cell with too many of them.
+
+    Returns:
+        Whether the worker was at a cell.
     """
+    found = False
     for job in jobs:
         attempts = job.folder.attempts()
         if not attempts or attempts[-1].pid != pid or job.folder.finished():
             continue
+        found = True
+        deaths[_AT_START] = 0
         deaths[job.name] += 1
         if deaths[job.name] < MAX_DEATHS_PER_CELL:
             continue
@@ -204,6 +226,7 @@ def _blame(pid: int, number: int, jobs: Sequence[Job], deaths: Counter[str]) -> 
         with job.folder.claim() as free:
             if free and not job.folder.finished():
                 job.folder.record_failure(kind="WorkerKilled", message=message, traceback="")
+    return found
 
 
 def die_with_parent(parent: int) -> None:

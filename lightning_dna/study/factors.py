@@ -20,10 +20,10 @@ def expand_factors(
 
     Args:
         factors: Factor to its levels. A factor named by a dotted settings key lists plain values
-            (``model.feedforward: [mlp, geglu]``); any other factor maps level names to the settings that
-            the level changes (``attention: {alibi: {model: {...}}, rope: {model: {...}}}``).
-        expansion: ``"factorial"`` for every combination; ``"one_factor_at_a_time"`` for the arm of all first
-            levels and, for each other level, that arm with this one level changed.
+            (``model.feedforward: [mlp, geglu]``); any other factor maps level names to the settings
+            that the level changes (``attention: {alibi: {model: {...}}, rope: {model: {...}}}``).
+        expansion: ``"factorial"`` for every combination; ``"one_factor_at_a_time"`` for the arm of
+            all first levels and, for each other level, that arm with this one level changed.
         where: File named in messages.
 
     Returns:
@@ -54,14 +54,15 @@ def expand_factors(
         changes: dict[str, Any] = {}
         for table, level in zip(tables, combination, strict=True):
             changes = settings.merge(changes, table[level])
-        arms["+".join(combination)] = changes
+        name = "+".join(combination)
+        if name in arms:
+            raise ConfigError(f"{where}: two arms are called '{name}'; rename a level of a factor.")
+        arms[name] = changes
     return arms
 
 
 def _changed_factor(combination: tuple[str, ...], centre: tuple[str, ...]) -> int:
-    """Return the position of the factor that differs from the centre, or -1 for the centre
-    itself.
-    """
+    """Return the position of the factor that differs from the centre; -1 for the centre."""
     different = [
         i for i, pair in enumerate(zip(combination, centre, strict=True)) if pair[0] != pair[1]
     ]
@@ -75,7 +76,14 @@ def _levels(name: str, levels: Any, *, where: str) -> Levels:
         if len(table) != len(levels):
             raise ConfigError(f"{where}: factor '{name}' repeats a level in {levels}.")
     elif isinstance(levels, Mapping):
-        table = {str(level): dict(changes or {}) for level, changes in levels.items()}
+        for level, changes in levels.items():
+            if not isinstance(level, str) or not isinstance(changes, Mapping | None):
+                raise ConfigError(
+                    f"{where}: factor '{name}', level {level!r}: {changes!r}; give a name (in "
+                    "quotes where it looks like a number or like on, off, yes, no) and the "
+                    "settings that the level changes."
+                )
+        table = {level: dict(changes or {}) for level, changes in levels.items()}
     else:
         raise ConfigError(
             f"{where}: factor '{name}' holds {levels!r}; give a list of values for a dotted key, "

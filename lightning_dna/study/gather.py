@@ -1,6 +1,6 @@
 """Everything that a study's cells have left on disk, as tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,21 @@ import pandas as pd
 
 from lightning_dna import atomic
 from lightning_dna.study.run import cell_folder
-from lightning_dna.study.scoring import RANDOM_BASELINES, Scorer
-from lightning_dna.study.study import Study
+from lightning_dna.study.scoring import PROVENANCE, ScoreJob, Scorer
+from lightning_dna.study.study import Cell, Study
 from lightning_dna.study.views import repeat_for_seeds
 from lightning_dna.tasks.base import Scores
 from lightning_dna.training.run import CURVES, RECORD
+
+_SCORE_COLUMNS = ("task", "variant", "seed", "part", "stratum", "chrom", "example_id")
+_FINETUNE_KEYS = ("arm", "seed", "task", "way")
+_FINETUNE_VALUES = (
+    "parameters_updated",
+    "seconds",
+    "best_epoch",
+    "chosen_c",
+    "valid_metric",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +35,8 @@ class Gathered:
         classification: Classification scores, a task name for each task and way.
         seeds: Finished seeds of each arm.
         records: Training record of each finished cell, by (arm, seed).
+        finetunes: Record of each fine-tuning and probe: arm, seed, task, way, what was chosen.
+        environments: Versions, commits and machines that finished cells were made with.
         curves: Learning curves with the columns ``arm`` and ``seed`` in front.
         states: State of each cell, by (arm, seed): ``planned``, ``running``, ``done``, ``failed``.
         failures: Message of each failed cell, by (arm, seed).
@@ -35,6 +47,8 @@ class Gathered:
     classification: pd.DataFrame
     seeds: Mapping[str, tuple[int, ...]]
     records: Mapping[tuple[str, int], Mapping[str, Any]]
+    finetunes: pd.DataFrame
+    environments: tuple[Mapping[str, Any], ...]
     curves: pd.DataFrame
     states: Mapping[tuple[str, int], str]
     failures: Mapping[tuple[str, int], str]
@@ -47,13 +61,15 @@ def gather(study: Study, folder: Path) -> Gathered:
     tables: dict[str, list[pd.DataFrame]] = {"mlm": [], "classification": []}
     seeds: dict[str, tuple[int, ...]] = dict.fromkeys(study.arms, ())
     records, states, failures, curves = {}, {}, {}, []
+    finetunes: list[Mapping[str, Any]] = []
+    environments: list[Mapping[str, Any]] = []
     for cell in study.cells():
         place = cell_folder(scorer, folder, cell)
         key = (cell.arm.name, cell.seed)
         states[key] = str(place.state())
-        if failure := place.failure():
-            failures[key] = f"{failure['kind']}: {failure['message']}"
         if not place.done():
+            if failure := place.failure():
+                failures[key] = f"{failure['kind']}: {failure['message']}"
             continue
         seeds[cell.arm.name] = (*seeds[cell.arm.name], cell.seed)
         records[key] = atomic.read_json(place.folder / RECORD)
@@ -66,17 +82,24 @@ def gather(study: Study, folder: Path) -> Gathered:
             scores = Scores.read(place.folder / job.file)
             # Two arms can share a run (they differ in fine-tuning only), so the name is set here.
             tables[scores.kind].append(scores.frame.assign(variant=cell.arm.name))
+            if job.way is not None:
+                finetunes.append(_finetune_row(cell, job, place.folder))
+        if (place.folder / PROVENANCE).is_file():
+            found = atomic.read_json(place.folder / PROVENANCE)["environments"]
+            environments += [one for one in found if one not in environments]
     _add_baselines(study, scorer, folder, tables)
     return Gathered(
-        mlm=_joined(tables["mlm"]),
-        classification=_joined(tables["classification"]),
+        mlm=_joined(tables["mlm"], _SCORE_COLUMNS),
+        classification=_joined(tables["classification"], _SCORE_COLUMNS),
         seeds=seeds,
         records=records,
-        curves=_joined(curves),
+        finetunes=pd.DataFrame(finetunes, columns=[*_FINETUNE_KEYS, *_FINETUNE_VALUES]),
+        environments=tuple(environments),
+        curves=_joined(curves, ("arm", "seed")),
         states=states,
         failures=failures,
         notes=tuple(
-            note
+            f"{card.name}: {note}"
             for card in study.cards
             if card.kind != "heldout_mlm"
             for note in scorer.labelled[card.name].notes
@@ -89,13 +112,13 @@ def _add_baselines(
 ) -> None:
     """Add the baselines' scores, under every seed and every way of their task."""
     for card in study.cards:
-        for name in card.baselines:
-            path = folder / scorer.baseline_folder(card) / f"{name}.parquet"
+        for table in scorer.baseline_tables(card):
+            path = folder / scorer.baseline_folder(card) / table.file
             if not path.is_file():
                 continue
             scores = Scores.read(path)
             frame = scores.frame
-            if name not in RANDOM_BASELINES:
+            if table.seed is None:
                 frame = repeat_for_seeds(frame, study.recipe.seeds)
             if scores.kind == "mlm":
                 tables["mlm"].append(frame)
@@ -104,10 +127,16 @@ def _add_baselines(
                 tables["classification"].append(frame.assign(task=f"{card.name}/{way}"))
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Put tables below each other."""
+def _finetune_row(cell: Cell, job: ScoreJob, folder: Path) -> dict[str, Any]:
+    """Return what one fine-tuning or probe chose and cost."""
+    path = (folder / job.file).with_suffix(".json")
+    record = atomic.read_json(path) if path.is_file() else {}
+    row = {"arm": cell.arm.name, "seed": cell.seed, "task": job.card.name, "way": job.way}
+    return row | {name: record.get(name) for name in _FINETUNE_VALUES}
+
+
+def _joined(frames: list[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Put tables below each other; ``columns`` are those of a table without rows."""
     if not frames:
-        return pd.DataFrame(
-            columns=["task", "variant", "seed", "part", "stratum", "chrom", "example_id"]
-        )
+        return pd.DataFrame(columns=list(columns))
     return pd.concat(frames, ignore_index=True)

@@ -1,5 +1,4 @@
-"""The ledger: what state each cell of a study is in, read from the files that the cell itself
-left.
+"""The ledger: what state each cell of a study is in, read from the files the cell itself left.
 
 A cell is one folder. Its lock is held by the kernel for the process that works on it, so a killed
 process leaves no claim behind. Every file is written whole or not at all, so what is there can be
@@ -21,7 +20,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lightning_dna import atomic
-from lightning_dna.errors import ResultsError
 
 
 class State(StrEnum):
@@ -57,7 +55,11 @@ class CellFolder:
     def claim(self) -> Iterator[bool]:
         """Hold the cell for this process; yields whether it was free.
 
-        The lock is the kernel's: it ends with the process, however the process ends.
+        The lock is the kernel's: it ends with the process, however the process ends. What killed
+        writes left half-written in the folder is removed.
+
+        Raises:
+            UnwritableError: If the folder cannot be written to.
         """
         self._make()
         lock = FileLock(self.folder / "lock")
@@ -66,7 +68,10 @@ class CellFolder:
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise atomic.unwritable(self.folder, error) from error
         try:
+            atomic.remove_partial(self.folder)
             yield True
         finally:
             lock.release()
@@ -81,7 +86,11 @@ class CellFolder:
 
     def done(self) -> bool:
         """Tell whether every owed file is there."""
-        return all((self.folder / name).is_file() for name in self.owed)
+        return not self.missing()
+
+    def missing(self) -> list[str]:
+        """List the owed files that are not there."""
+        return [name for name in self.owed if not (self.folder / name).is_file()]
 
     def failed(self) -> bool:
         """Tell whether a failure is recorded and waits for a retry."""
@@ -92,10 +101,18 @@ class CellFolder:
         return self.done() or self.failed()
 
     def record_attempt(self) -> None:
-        """Append this process to the cell's attempts."""
+        """Append this process to the cell's attempts.
+
+        Raises:
+            UnwritableError: If the folder cannot be written to.
+        """
         line = json.dumps({"pid": os.getpid(), "started": time.time()}) + "\n"
-        with (self.folder / "attempts.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(line)
+        path = self.folder / "attempts.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as handle:
+                handle.write(line)
+        except OSError as error:
+            raise atomic.unwritable(path, error) from error
 
     def attempts(self) -> list[Attempt]:
         """List the starts of this cell; a line cut short by a kill is passed over."""
@@ -106,7 +123,7 @@ class CellFolder:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 found.append(Attempt(**json.loads(line)))
-            except ValueError:
+            except (ValueError, TypeError):
                 continue
         return found
 
@@ -135,10 +152,7 @@ class CellFolder:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(
-                f"cannot make {self.folder}: {error.strerror or error}; choose a writable --out"
-                " folder."
-            ) from error
+            raise atomic.unwritable(self.folder, error) from error
 
     def _is_held(self) -> bool:
         """Tell whether another process holds the lock, without waiting."""
@@ -150,6 +164,8 @@ class CellFolder:
             lock.acquire(timeout=0)
         except Timeout:
             return True
+        except OSError:  # a folder that cannot be written to: nobody works there
+            return False
         lock.release()
         return False
 

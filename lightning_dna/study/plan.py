@@ -63,7 +63,8 @@ def plan_table(study: Study) -> str:
         f"chromosomes train {_shorten(split.train)} | valid {_shorten(split.valid)} | "
         f"test {_shorten(split.test)}",
         f"suite       {study.recipe.suite}: {', '.join(card.name for card in study.cards)}",
-        f"cells       {len(study.cells())} ({len(study.arms)} arms x {len(study.recipe.seeds)} seeds)",
+        f"cells       {len(study.cells())} ({len(study.arms)} arms x"
+        f" {len(study.recipe.seeds)} seeds)",
         "",
         shown.to_markdown(index=False, disable_numparse=True),
         "",
@@ -97,9 +98,9 @@ def _time_step(model: LanguageModel, batch: int, length: int) -> tuple[float, in
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        _loss(model, input_ids).backward()
+        torch.autograd.backward(_loss(model, input_ids))
     started = time.perf_counter()
-    _loss(model, input_ids).backward()
+    torch.autograd.backward(_loss(model, input_ids))
     return time.perf_counter() - started, kept
 
 

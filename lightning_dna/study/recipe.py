@@ -5,6 +5,8 @@ changes; the resolved settings of every arm are ``shared`` with the arm's change
 """
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +32,16 @@ class ComparisonConfig:
     """How arms are compared, declared before anything runs.
 
     Attributes:
-        scope: ``"procedure"`` when seeds are random too, ``"checkpoint"`` for these trained weights only.
+        scope: ``"procedure"`` when seeds are random too, ``"checkpoint"`` for these trained weights
+            only.
         level: Confidence level of the intervals, in (0, 1).
         resamples: Bootstrap replicates.
         multiplicity: Correction of the p-values within a family.
         paired_seeds: Whether the same seed in two arms shares enough to be treated as a pair.
-        planned: Planned comparisons as ``"task:metric"``; every other row is exploratory. They form one family.
-        margins: By metric, the smallest difference that matters in practice (in the metric's own unit).
+        planned: Planned comparisons as ``"task:metric"``; they form one family, and every other row
+            is exploratory.
+        margins: By metric, the smallest difference that matters in practice (in the metric's own
+            unit).
         seed: Seed of the resampling.
     """
 
@@ -53,6 +58,8 @@ class ComparisonConfig:
         """Check ranges."""
         if not 0.5 <= self.level < 1.0:
             raise ConfigError(f"comparison.level is {self.level}; allowed: from 0.5 to below 1.")
+        if self.seed < 0:
+            raise ConfigError(f"comparison.seed is {self.seed}; allowed: 0 or more.")
         if self.resamples < 99:
             raise ConfigError(f"comparison.resamples is {self.resamples}; allowed: 99 or more.")
         for row in self.planned:
@@ -61,8 +68,10 @@ class ComparisonConfig:
                     f"comparison.planned holds '{row}'; write task:metric, for example "
                     "heldout_mlm:mlm_accuracy."
                 )
+        if len(set(self.planned)) != len(self.planned):
+            raise ConfigError(f"comparison.planned {list(self.planned)} repeats a row.")
         for metric, margin in self.margins.items():
-            if margin <= 0:
+            if not 0 < margin < math.inf:
                 raise ConfigError(f"comparison.margins.{metric} is {margin}; allowed: above 0.")
 
 
@@ -76,7 +85,7 @@ class TuneConfig:
         budget_fraction: Share of the arm's token budget that one trial spends.
         sampler: Optuna sampler.
         pruner: Whether hopeless trials are stopped at the median of earlier ones.
-        seed: Seed of the sampler, and the training seed of every trial.
+        seed: Seed of the sampler.
     """
 
     trials: int = 8
@@ -92,6 +101,8 @@ class TuneConfig:
         """Check ranges."""
         if self.trials < 1:
             raise ConfigError(f"tune.trials is {self.trials}; allowed: 1 or more.")
+        if self.seed < 0:
+            raise ConfigError(f"tune.seed is {self.seed}; allowed: 0 or more.")
         if not 0 < self.budget_fraction <= 1:
             raise ConfigError(f"tune.budget_fraction is {self.budget_fraction}; allowed: (0, 1].")
         if not self.space:
@@ -149,7 +160,8 @@ class Recipe:
         shared: Settings that every arm gets.
         arms: Arm name to the settings it changes.
         factors: Instead of ``arms``: factor name to its levels, expanded to arms.
-        expansion: Every combination of the factors, or one factor at a time around their first levels.
+        expansion: Every combination of the factors, or one factor at a time around their first
+            levels.
         comparison: How arms are compared.
         tune: The search of ``lightning-dna tune``.
     """
@@ -185,6 +197,7 @@ class Recipe:
             )
 
 
+_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.=,-]*")
 _TOP_LEVEL = frozenset(field.name for field in dataclasses.fields(Recipe))
 _SECTIONS = frozenset(field.name for field in dataclasses.fields(ArmSettings))
 
@@ -192,15 +205,15 @@ _SECTIONS = frozenset(field.name for field in dataclasses.fields(ArmSettings))
 def override(content: Mapping[str, Any], overrides: Sequence[str], *, where: str) -> dict[str, Any]:
     """Lay dotted overrides over a recipe's content.
 
-    A key that begins with a section (``data``, ``model``, ...) reaches ``shared``; one that begins with a
-    top-level key of the recipe (``seeds``, ``arms``, ``comparison``, ...) reaches that.
+    A key that begins with a section (``data``, ``model``, ...) reaches ``shared``; one that begins
+    with a top-level key of the recipe (``seeds``, ``arms``, ``comparison``, ...) reaches that.
 
     Example:
         >>> override({"shared": {}}, ["data.length=256", "seeds=[0]"], where="x.yaml")
         {'shared': {'data': {'length': 256}}, 'seeds': [0]}
 
     Raises:
-        ConfigError: If a key begins with neither.
+        ConfigError: If a key begins with neither, or with an arm that the recipe does not have.
     """
     merged = dict(content)
     for text in overrides:
@@ -211,6 +224,11 @@ def override(content: Mapping[str, Any], overrides: Sequence[str], *, where: str
             raise unknown_name(
                 "key", keys[0], _TOP_LEVEL | _SECTIONS, where=f"{where}: --set {text}"
             )
+        known = merged.get("arms")
+        if keys[0] == "arms" and len(keys) > 1 and isinstance(known, Mapping):
+            names = {str(name): name for name in known}
+            if keys[1] not in names:
+                raise unknown_name("arm", keys[1], names, where=f"{where}: --set {text}")
         merged = settings.assign(merged, keys, value)
     return merged
 
@@ -237,19 +255,37 @@ def parse_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
     for key in ("question", "baseline"):
         if key not in content:
             raise ConfigError(f"{where}: key '{key}' is missing; every recipe declares it.")
+    # What is left empty is written `{}` or as nothing, which YAML reads as null.
+    content = {**content, "shared": content.get("shared") or {}}
     arms = content.get("arms")
     if isinstance(arms, Mapping):
-        # An arm that changes nothing is written `name: {}` or `name:`, which YAML reads as null.
-        content = {**content, "arms": {name: changes or {} for name, changes in arms.items()}}
+        content["arms"] = {name: _changes(name, arms[name], where=where) for name in arms}
     return settings.build(Recipe, content, where=where)
+
+
+def _changes(name: Any, changes: Any, *, where: str) -> Any:
+    """Check the name of one arm and return its changes as a mapping."""
+    # Names stand in paths, file names and table columns; `on` and `1` are not text in YAML.
+    if not isinstance(name, str) or not _ARM_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{where}: {name!r} is not allowed as the name of an arm; write a text of letters, "
+            "digits and any of _ - + . = , beginning with a letter or digit (in quotes where it "
+            "looks like a number or like on, off, yes, no)."
+        )
+    if changes is not None and not isinstance(changes, Mapping):
+        raise ConfigError(
+            f"{where}: arm '{name}' holds {changes!r}; expected the settings that it changes, or "
+            "{} for none."
+        )
+    return changes or {}
 
 
 def resolve_arms(recipe: Recipe, *, where: str) -> dict[str, Arm]:
     """Resolve every arm's settings.
 
     Raises:
-        ConfigError: If an arm is inconsistent, two arms are the same, the baseline is not an arm, or arms
-            would not be scored on the same held-out sequence.
+        ConfigError: If an arm is inconsistent, two arms are the same, the baseline is not an arm,
+            or arms would not be scored on the same held-out sequence.
     """
     changes_by_arm = recipe.arms
     if changes_by_arm is None:
@@ -297,9 +333,21 @@ def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) ->
             )
             if mine != theirs
         ]
+        spent, theirs = (_tokens_spent(one.budget) for one in (other, reference))
+        if spent != theirs and not different:
+            raise ConfigError(
+                f"{where}: arm '{name}' spends {spent} tokens in whole steps of "
+                f"{other.budget.tokens_per_step}, the baseline {theirs}; choose a budget.tokens "
+                "that both budget.tokens_per_step divide."
+            )
         if different:
             raise ConfigError(
                 f"{where}: arm '{name}' changes {', '.join(different)}; all arms are trained for"
                 " the same tokens and scored on the same held-out chromosomes, so these belong"
                 " under 'shared'."
             )
+
+
+def _tokens_spent(budget: BudgetConfig) -> int:
+    """Return the tokens of the whole steps that a budget pays for."""
+    return budget.steps * budget.tokens_per_step

@@ -1,10 +1,6 @@
 """Writing ``results/``: the tables from which the report is a pure function."""
 
-import importlib.metadata
-import platform
-import subprocess
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +9,11 @@ import pandas as pd
 import yaml
 
 import lightning_dna
-from lightning_dna import atomic
+from lightning_dna import atomic, settings
 from lightning_dna.models.cost import flops_per_base, parameter_counts
+from lightning_dna.study.environment import environment
 from lightning_dna.study.gather import Gathered
-from lightning_dna.study.study import Study
-
-_PACKAGES = ("lightning", "torch", "torchmetrics", "numpy", "scipy", "pandas", "scikit-learn")
-_PACKAGES += ("pyfaidx", "optuna")
+from lightning_dna.study.study import Study, read_record
 
 
 def write_tables(
@@ -46,6 +40,7 @@ def write_tables(
     _write(results / "estimates.csv", estimates.assign(kind=estimates["variant"].map(kinds)))
     _write(results / "comparisons.csv", comparisons)
     _write(results / "curves.csv", gathered.curves)
+    _write(results / "finetune.csv", gathered.finetunes)
     _write(results / "chromosomes.csv", chromosomes)
     atomic.write_json(results / "provenance.json", provenance(study, gathered))
 
@@ -67,14 +62,15 @@ def _study(
     references: Sequence[str],
     gathered: Gathered,
 ) -> dict[str, Any]:
-    """Describe what was declared; the time is when the folder was begun, so that it stays the same."""
+    """Describe what was declared; the time is when the folder was begun, and stays the same."""
     comparison = study.recipe.comparison
-    begun = (folder / "study.json").stat().st_ctime
+    record = read_record(folder)
     arms: list[dict[str, Any]] = [
         {"name": arm.name, "kind": "model", "changes": arm.changes} for arm in study.arms.values()
     ]
     arms += [{"name": name, "kind": "baseline", "changes": {}} for name in references]
-    missing = [
+    notes = [*gathered.notes, *_remarks(study, record.get("declared"), planned, gathered)]
+    notes += [
         f"arm '{arm}' has {len(seeds)} of {len(study.recipe.seeds)} seeds"
         for arm, seeds in gathered.seeds.items()
         if len(seeds) < len(study.recipe.seeds)
@@ -90,14 +86,37 @@ def _study(
         "arms": arms,
         "planned": [list(row) for row in planned],
         "version": lightning_dna.__version__,
-        "created": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
+        "created": record.get("created", ""),
         "recipe": yaml.safe_dump(dict(study.content), sort_keys=False),
-        "notes": [*gathered.notes, *missing],
+        "notes": notes,
     }
 
 
+def _remarks(
+    study: Study, declared: Any, planned: Sequence[tuple[str, str]], gathered: Gathered
+) -> list[str]:
+    """Return what a reader must know about how the study was made."""
+    remarks = []
+    now = settings.plain(study.recipe.comparison)
+    if declared is not None and declared != now:
+        changed = sorted(key for key in now if declared.get(key) != now[key])
+        first = ", ".join(f"{key}: {declared.get(key)}" for key in changed)
+        remarks.append(
+            f"how arms are compared was changed after the study had begun; at first {first}"
+        )
+    for row in study.recipe.comparison.planned:
+        if tuple(row.split(":")) not in planned:
+            remarks.append(f"planned comparison {row} could not be made: there are no such scores")
+    if len(gathered.environments) > 1:
+        remarks.append(
+            f"cells were made in {len(gathered.environments)} environments (versions, commits or "
+            "machines); provenance.json in each run's folder tells them apart"
+        )
+    return remarks
+
+
 def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.DataFrame:
-    """Return the price of every arm, as means over its finished seeds."""
+    """Return the price of every arm: means over its finished seeds, and the largest memory."""
     rows: list[dict[str, Any]] = []
     for arm in study.arms.values():
         records = [gathered.records[arm.name, seed] for seed in gathered.seeds[arm.name]]
@@ -105,6 +124,8 @@ def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.Dat
 
         def mean(key: str, records: list[Any] = records) -> float:
             return float(np.mean([record[key] for record in records])) if records else np.nan
+
+        peaks = [record["peak_memory_mib"] for record in records]
 
         rows.append(
             {
@@ -117,7 +138,7 @@ def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.Dat
                 "tokens": mean("tokens"),
                 "train_seconds": mean("seconds"),
                 "tokens_per_second": mean("tokens_per_second"),
-                "peak_memory_mib": mean("peak_memory_mib"),
+                "peak_memory_mib": max(peaks, default=np.nan),
                 "padding_fraction": mean("padding_fraction"),
                 "seeds_done": states.count("done"),
                 "seeds_failed": states.count("failed"),
@@ -131,9 +152,7 @@ def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:
     """Describe where the numbers come from: versions, commit, machine, data, runs."""
     genome, split = study.genome, study.split
     return {
-        "versions": {"lightning_dna": lightning_dna.__version__, **package_versions()},
-        "commit": git_commit(),
-        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        **environment(),
         "data": {
             "genome": Path(study.baseline.settings.data.genome).name,
             "digest": genome.digest,
@@ -157,21 +176,3 @@ def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:
             for (arm, seed), message in gathered.failures.items()
         ],
     }
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that can move a number."""
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def git_commit() -> str:
-    """Return the commit of the checkout this package runs from, or nothing outside of one."""
-    root = Path(lightning_dna.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip()

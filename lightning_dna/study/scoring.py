@@ -6,31 +6,32 @@ weights: card, data, fine-tuning settings. A task added to the suite therefore c
 
 import hashlib
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from lightning_dna import atomic, settings
-from lightning_dna.errors import ConfigError
-from lightning_dna.study.recipe import Arm
+from lightning_dna.data.windows import tile
+from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.study.environment import environment
+from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.study import Cell, Study
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.majority import score_majority
 from lightning_dna.tasks.baselines.markov import score_markov
-from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card import TaskCard, Way
 from lightning_dna.tasks.classification import score_baseline, score_classification
 from lightning_dna.tasks.examples import LabelledTask, load_examples
 from lightning_dna.tasks.heldout_mlm import HeldoutMLM
 from lightning_dna.training.config import FineTuneConfig
 from lightning_dna.training.run import Checkpoint, fit
 
-# Baselines that train with randomness get every seed of the study; the others are the same each time.
+# Baselines that train with randomness get every seed of the study; the others are always the same.
 RANDOM_BASELINES = frozenset({"onehot_cnn"})
+PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,22 @@ class ScoreJob:
     """
 
     card: TaskCard
-    way: str | None
+    way: Way | None
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineTable:
+    """One table of scores of one baseline.
+
+    Attributes:
+        name: The baseline.
+        seed: Its seed; ``None`` where it has no randomness.
+        file: Name of the table within the folder of the task's baselines.
+    """
+
+    name: str
+    seed: int | None
     file: str
 
 
@@ -57,6 +73,7 @@ class Scorer:
 
     def __init__(self, study: Study) -> None:
         self.study = study
+        self._digests: dict[str, str] = {}
 
     @cached_property
     def held_out(self) -> dict[str, HeldoutMLM]:
@@ -80,12 +97,20 @@ class Scorer:
         }
 
     def check(self) -> None:
-        """Load every task and check that every arm can be scored on it, before anything is trained.
+        """Load every task and check that every arm can be trained and scored, before any is.
 
         Raises:
             ConfigError: If an arm's model is too short for a task.
-            DataError: If a task's files are missing or wrong.
+            DataError: If a task's files are missing or wrong, or no window fits the genome.
         """
+        for arm in self.study.arms.values():
+            try:
+                self._check_windows(arm.settings)
+            except DataError as error:
+                raise DataError(f"arm '{arm.name}': {error}") from error
+        for held_out in self.held_out.values():
+            for part in held_out.parts:
+                held_out.windows(part)
         for name, task in self.labelled.items():
             longest = max(
                 len(codes) for part in (task.train, task.valid, task.test) for codes in part.codes
@@ -106,6 +131,20 @@ class Scorer:
                         " model.max_length under 'shared', or set window_length on the card."
                     )
 
+    def _check_windows(self, arm: ArmSettings) -> None:
+        """Check that there are windows to train on, and to validate on where there should be."""
+        genome, split, data = self.study.genome, self.study.split, arm.data
+        tile(
+            genome,
+            split.train,
+            length=data.length,
+            stride=data.stride,
+            policy=data.repeat_policy,
+            max_n_fraction=data.max_n_fraction,
+        )
+        if split.valid:
+            tile(genome, split.valid, length=data.length, max_n_fraction=data.max_n_fraction)
+
     def jobs(self, arm: Arm) -> list[ScoreJob]:
         """List the tables that an arm owes."""
         found = []
@@ -116,7 +155,7 @@ class Scorer:
                 found += [self._job(card, way, arm.settings.finetune) for way in card.ways]
         return found
 
-    def _job(self, card: TaskCard, way: str | None, config: FineTuneConfig | None) -> ScoreJob:
+    def _job(self, card: TaskCard, way: Way | None, config: FineTuneConfig | None) -> ScoreJob:
         """Name one table."""
         content = {
             "task": self._digest(card),
@@ -130,6 +169,12 @@ class Scorer:
 
     def _digest(self, card: TaskCard) -> str:
         """Hash a card and its data, but not the folder that it was read from."""
+        if card.name not in self._digests:
+            self._digests[card.name] = self._fresh_digest(card)
+        return self._digests[card.name]
+
+    def _fresh_digest(self, card: TaskCard) -> str:
+        """Hash a card and its data."""
         plain = settings.plain(card)
         plain.pop("folder")
         for text in ("title", "description", "licence", "citation", "url", "metrics", "baselines"):
@@ -168,41 +213,76 @@ class Scorer:
 
     def work(self, cell: Cell, folder: Path, *, progress: bool) -> None:
         """Do whatever a cell still lacks: training, then each table of scores."""
+        self._record(cell, folder)
         checkpoint = fit(cell.run, folder, progress=progress)
         for job in self.jobs(cell.arm):
             path = folder / job.file
             if not path.is_file():
                 self.score(job, cell, checkpoint, progress=progress).write(path)
 
+    def _record(self, cell: Cell, folder: Path) -> None:
+        """Write beside a cell's weights what its numbers come from.
+
+        A cell that another version or machine goes on with gets another entry in ``environments``.
+        """
+        path, genome, now = folder / PROVENANCE, self.study.genome, environment()
+        before = atomic.read_json(path)["environments"] if path.is_file() else []
+        content = {
+            "arm": cell.arm.name,
+            "seed": cell.seed,
+            "run_id": cell.run_id,
+            "settings": settings.plain(cell.arm.settings),
+            "genome": {
+                "digest": genome.digest,
+                "chromosomes": {name: genome.digests[name] for name in genome.names},
+            },
+            "tasks": {job.file: self._digest(job.card) for job in self.jobs(cell.arm)},
+            "environments": before if now in before else [*before, now],
+        }
+        atomic.write_json(path, content)
+
     def baseline_folder(self, card: TaskCard) -> str:
         """Return the folder of a task's baselines, relative to the study's."""
         return f"baselines/{card.name}-{self._digest(card)}"
 
+    def baseline_tables(self, card: TaskCard) -> list[BaselineTable]:
+        """List the tables of a task's baselines, one for each seed where there is randomness."""
+        tables = []
+        for name in card.baselines:
+            if name in RANDOM_BASELINES:
+                tables += [
+                    BaselineTable(name=name, seed=seed, file=f"{name}-{seed}.parquet")
+                    for seed in self.study.recipe.seeds
+                ]
+            else:
+                tables.append(BaselineTable(name=name, seed=None, file=f"{name}.parquet"))
+        return tables
+
     def baseline_files(self, card: TaskCard) -> tuple[str, ...]:
-        """List the tables that a task's baselines owe."""
-        return tuple(f"{name}.parquet" for name in card.baselines)
+        """List the files that a task's baselines owe."""
+        return tuple(table.file for table in self.baseline_tables(card))
 
     def score_baselines(self, card: TaskCard, folder: Path) -> None:
         """Score whatever baselines a task still lacks."""
-        for name in card.baselines:
-            path = folder / f"{name}.parquet"
+        for table in self.baseline_tables(card):
+            path = folder / table.file
             if path.is_file():
                 continue
             started = time.perf_counter()
-            self._score_baseline(card, name).write(path)
-            atomic.write_json(folder / f"{name}.json", {"seconds": time.perf_counter() - started})
+            scores = self._score_baseline(card, table)
+            seconds = time.perf_counter() - started
+            atomic.write_json(path.with_suffix(".json"), {"seconds": seconds, **environment()})
+            scores.write(path)
 
-    def _score_baseline(self, card: TaskCard, name: str) -> Scores:
-        """Score one baseline; one with randomness once for each seed of the study."""
-        if card.kind == "heldout_mlm":
-            task = self.held_out[card.name]
-            if name == "majority":
-                return score_majority(task)
-            return score_markov(task, int(name.removeprefix("markov_")))
-        seeds: Iterable[int] = self.study.recipe.seeds if name in RANDOM_BASELINES else (0,)
-        tables = [score_baseline(card, self.labelled[card.name], name, seed=seed) for seed in seeds]
-        frames = [table.frame for table in tables]
-        return Scores(pd.concat(frames, ignore_index=True), "classification")
+    def _score_baseline(self, card: TaskCard, table: BaselineTable) -> Scores:
+        """Score one baseline."""
+        if card.kind != "heldout_mlm":
+            examples = self.labelled[card.name]
+            return score_baseline(card, examples, table.name, seed=table.seed or 0)
+        if table.name == "majority":
+            return score_majority(self.held_out[card.name])
+        order = int(table.name.removeprefix("markov_"))
+        return score_markov(self.held_out[card.name], order)
 
 
 def _digest_examples(task: LabelledTask) -> str:

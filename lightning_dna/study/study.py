@@ -7,24 +7,33 @@ decides its result: the resolved settings and the digest of the sequence, never 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning_dna
 from lightning_dna import atomic, catalog, settings
-from lightning_dna.data.source import open_genome
-from lightning_dna.errors import ResultsError
+from lightning_dna.data.source import SIMULATED, open_genome
+from lightning_dna.errors import ConfigError, ResultsError, unknown_name
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.study.recipe import Arm, Recipe, load_recipe, parse_recipe, resolve_arms
+from lightning_dna.study.views import compared_metrics
 from lightning_dna.tasks.card import TaskCard, load_suite
 from lightning_dna.training.config import RunConfig
 
 FORMAT = 1
 
 # Settings that cannot change a result, and so stay out of the hash that names a run.
-_NO_EFFECT = ("accelerator", "validate_every", "points", "checkpoint_every_seconds", "logger")
-_NO_EFFECT += ("num_workers", "threads")
+_NO_EFFECT = (
+    "accelerator",
+    "validate_every",
+    "points",
+    "checkpoint_every_seconds",
+    "logger",
+    "num_workers",
+    "threads",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,8 @@ class Study:
     Attributes:
         name: The recipe's file name without its ending.
         recipe: The declared question, arms and comparisons.
-        content: The recipe as read, overrides included: what is recorded and what a worker starts from.
+        content: The recipe as read, overrides included: what is recorded and what a worker starts
+            from.
         arms: Arm name to resolved arm, in the recipe's order.
         cards: The suite's task cards.
         genome: The genome that every arm is trained and scored on.
@@ -75,7 +85,7 @@ class Study:
         return Path(self.recipe.tasks_root) if self.recipe.tasks_root else None
 
     def cells(self) -> list[Cell]:
-        """List all cells, seed by seed, so that an interrupted study has every arm of its first seeds."""
+        """List all cells, seed by seed: an interrupted study has every arm of its first seeds."""
         return [self.cell(arm, seed) for seed in self.recipe.seeds for arm in self.arms.values()]
 
     def cell(self, arm: Arm, seed: int) -> Cell:
@@ -85,7 +95,7 @@ class Study:
 
 
 def run_id(run: RunConfig, genome_digest: str) -> str:
-    """Hash what decides the trained weights: resolved settings, seed and the digest of the sequence."""
+    """Hash what decides the trained weights: resolved settings, seed, digest of the sequence."""
     content = settings.plain(run)
     for name in _NO_EFFECT:
         content["trainer"].pop(name, None)
@@ -136,8 +146,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     if record.get("format") != FORMAT:
         raise ResultsError(
             f"{path} has format {record.get('format')!r} (lightning_dna"
-            f" {record.get('version', 'unknown')}); this version reads format {FORMAT}. Use the version that wrote it, or run into a new --out folder."
+            f" {record.get('version', 'unknown')}); this version reads format {FORMAT}. Use the"
+            " version that wrote it, or run into a new --out folder."
         )
+    for key, kind in (("name", str), ("content", dict), ("runs", dict)):
+        if not isinstance(record.get(key), kind):
+            raise ResultsError(
+                f"{path} is damaged: key '{key}' is missing or of the wrong type; repeat the `run`"
+                " command into a new --out folder."
+            )
     return record
 
 
@@ -145,24 +162,32 @@ def record_study(study: Study, folder: Path) -> None:
     """Write what this results folder is, or check that it is the same study.
 
     A folder may grow: a study with the same arms and more of them, or more seeds, goes on in it.
+    When it was begun, and how arms were to be compared then, stays on record.
 
     Raises:
         ResultsError: If the folder holds another recipe, or cannot be written to.
     """
+    before: dict[str, Any] = {}
     if (folder / "study.json").is_file():
-        _check_same(study, read_record(folder), folder)
-    elif folder.is_dir() and any(folder.iterdir()):
+        before = read_record(folder)
+        _check_same(study, before, folder)
+    elif folder.is_dir() and not all(atomic.is_partial(path) for path in folder.iterdir()):
         raise ResultsError(
             f"{folder} is not empty and holds no study.json; choose a new or empty --out folder."
         )
+    declared = settings.plain(study.recipe.comparison)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     record = {
         "format": FORMAT,
         "version": lightning_dna.__version__,
         "name": study.name,
         "content": settings_of(study),
         "runs": {cell.name: cell.run_id for cell in study.cells()},
+        "created": before.get("created", now),
+        "declared": before.get("declared", declared),
     }
-    atomic.write_json(folder / "study.json", record)
+    if record != before:
+        atomic.write_json(folder / "study.json", record)
 
 
 def settings_of(study: Study) -> dict[str, Any]:
@@ -183,9 +208,9 @@ def _check_same(study: Study, record: Mapping[str, Any], folder: Path) -> None:
         else "its name differs"
     )
     raise ResultsError(
-        f"{folder} holds the study '{record['name']}', not this '{study.name}': {what}. Choose another"
-        " --out folder, or repeat the command with the recipe and --set values it was made with"
-        " (arms and seeds may be added, not changed)."
+        f"{folder} holds the study '{record['name']}', not this '{study.name}': {what}. Choose"
+        " another --out folder, or repeat the command with the recipe and --set values it was made"
+        " with (arms and seeds may be added, not changed)."
     )
 
 
@@ -195,6 +220,7 @@ def _resolve(name: str, content: Mapping[str, Any], *, where: str) -> Study:
     arms = resolve_arms(recipe, where=where)
     data = arms[recipe.baseline].settings.data
     cards = load_suite(recipe.suite)
+    _check_against_cards(recipe, arms, cards, where=where)
     genome = open_genome(data)
     split = ChromosomeSplit.resolve(data.split, genome.lengths)
     return Study(
@@ -208,8 +234,38 @@ def _resolve(name: str, content: Mapping[str, Any], *, where: str) -> Study:
     )
 
 
+def _check_against_cards(
+    recipe: Recipe, arms: Mapping[str, Arm], cards: Sequence[TaskCard], *, where: str
+) -> None:
+    """Check what the recipe says about its suite, before anything runs.
+
+    Raises:
+        ConfigError: If a planned comparison or a margin names what the suite does not measure, or
+            an arm has the name of a baseline of a task.
+    """
+    measured = compared_metrics(cards)
+    for row in recipe.comparison.planned:
+        task, _, metric = row.partition(":")
+        place = f"{where}: comparison.planned"
+        if task not in measured:
+            raise unknown_name("task", task, measured, where=place)
+        if metric not in measured[task]:
+            raise unknown_name("metric", metric, measured[task], where=f"{place}, task '{task}'")
+    metrics = {metric for names in measured.values() for metric in names}
+    for metric in recipe.comparison.margins:
+        if metric not in metrics:
+            raise unknown_name("metric", metric, metrics, where=f"{where}: comparison.margins")
+    for card in cards:
+        for name in card.baselines:
+            if name in arms:
+                raise ConfigError(
+                    f"{where}: arm '{name}' has the name of a baseline of task '{card.name}', and "
+                    "their scores could not be told apart; rename the arm."
+                )
+
+
 def _with_absolute_paths(content: Mapping[str, Any], beside: Path) -> dict[str, Any]:
-    """Write the paths in a recipe as absolute, so that a worker started elsewhere finds the same files.
+    """Write the paths in a recipe as absolute: a worker started elsewhere finds the same files.
 
     A relative path is looked up in the current folder first, then beside the recipe.
     """
@@ -224,14 +280,15 @@ def _with_absolute_paths(content: Mapping[str, Any], beside: Path) -> dict[str, 
         return value
 
     fixed = dict(content)
-    data = dict((fixed.get("shared") or {}).get("data") or {})
-    for key in ("genome", "repeat_bed"):
-        if data.get(key) != "simulated" and key in data:
-            data[key] = absolute(data[key])
-    if data:
-        fixed["shared"] = settings.merge(fixed["shared"], {"data": data})
-    for key in ("tasks_root", "suite"):
-        if key in fixed:
-            is_path = key == "tasks_root" or str(fixed[key]).endswith((".yaml", ".yml"))
-            fixed[key] = absolute(fixed[key]) if is_path else fixed[key]
+    data = (fixed.get("shared") or {}).get("data")
+    if isinstance(data, Mapping):
+        paths = {key: absolute(data[key]) for key in ("genome", "repeat_bed") if key in data}
+        if paths.get("genome") and data["genome"] == SIMULATED:
+            del paths["genome"]
+        fixed["shared"] = {**fixed["shared"], "data": {**data, **paths}}
+    if "tasks_root" in fixed:
+        fixed["tasks_root"] = absolute(fixed["tasks_root"])
+    suite = str(fixed.get("suite"))
+    if "/" in suite or suite.endswith((".yaml", ".yml")):
+        fixed["suite"] = absolute(suite)
     return fixed

@@ -7,14 +7,36 @@ held-out, which is a contrast of two example sets and is made in the comparison)
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lightning_dna.stats.predictions import Predictions
+from lightning_dna.tasks.card import TaskCard
 
 MLM_METRICS = ("mlm_accuracy", "bits_per_base", "cross_entropy")
+# Cross-entropy is bits per base times ln 2: an estimate people look for, not a second comparison.
+COMPARED_MLM = ("mlm_accuracy", "bits_per_base")
 _SUMS = ["masked", "correct", "nats"]
+
+
+def compared_metrics(cards: Iterable[TaskCard]) -> dict[str, tuple[str, ...]]:
+    """Return the views that a suite can have, each with the metrics that are compared on it.
+
+    Example:
+        >>> card = TaskCard(name="bases", kind="heldout_mlm", title="x", train_windows=False)
+        >>> list(compared_metrics([card]))
+        ['bases', 'bases/repeat', 'bases/unique']
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for card in cards:
+        if card.kind == "heldout_mlm":
+            parts = ("", "/repeat", "/unique", *(("/train", "/gap") if card.train_windows else ()))
+            found |= {f"{card.name}{part}": COMPARED_MLM for part in parts}
+        else:
+            found |= {f"{card.name}/{way}": card.metrics for way in card.ways}
+    return found
 
 
 def mlm_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
@@ -51,21 +73,22 @@ def chromosome_views(scores: pd.DataFrame) -> dict[tuple[str, str, str], list[Pr
 def mlm_predictions(task: str, frame: pd.DataFrame) -> list[Predictions]:
     """Sum the strata of each window and return one set of predictions for each variant and seed.
 
-    A window without a hidden base in this view says nothing and is left out, in every variant alike,
-    as the hidden bases are the same for all.
+    A window without a hidden base in this view says nothing and is left out, in every variant
+    alike, as the hidden bases are the same for all.
     """
     keys = ["variant", "seed", "example_id", "cluster_id"]
     units = frame.groupby(keys, sort=False, observed=True, as_index=False)[_SUMS].sum()
     units = units[units["masked"] > 0]
     predictions = []
-    for (variant, seed), rows in units.groupby(["variant", "seed"], sort=False):
+    for key, rows in units.groupby(["variant", "seed"], sort=False):
+        variant, seed = _variant_and_seed(key)
         masked = rows["masked"].to_numpy(np.float64)
         nats = rows["nats"].to_numpy(np.float64)
         predictions.append(
             Predictions(
                 task=task,
-                variant=str(variant),
-                seed=int(seed),
+                variant=variant,
+                seed=seed,
                 example_id=rows["example_id"].to_numpy(dtype=str),
                 cluster_id=rows["cluster_id"].to_numpy(dtype=str),
                 numerator={
@@ -85,21 +108,29 @@ def classification_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
     Args:
         scores: Rows of ``task, variant, seed, example_id, cluster_id, label, prediction, score``.
     """
-    views = {}
+    views: dict[str, list[Predictions]] = {}
     for task, frame in scores.groupby("task", sort=False):
-        views[str(task)] = [
-            Predictions(
-                task=str(task),
-                variant=str(variant),
-                seed=int(seed),
-                example_id=rows["example_id"].to_numpy(dtype=str),
-                cluster_id=rows["cluster_id"].to_numpy(dtype=str),
-                y_true=rows["label"].to_numpy(np.int64),
-                y_pred=rows["prediction"].to_numpy(np.int64),
+        views[str(task)] = []
+        for key, rows in frame.groupby(["variant", "seed"], sort=False):
+            variant, seed = _variant_and_seed(key)
+            views[str(task)].append(
+                Predictions(
+                    task=str(task),
+                    variant=variant,
+                    seed=seed,
+                    example_id=rows["example_id"].to_numpy(dtype=str),
+                    cluster_id=rows["cluster_id"].to_numpy(dtype=str),
+                    y_true=rows["label"].to_numpy(np.int64),
+                    y_pred=rows["prediction"].to_numpy(np.int64),
+                )
             )
-            for (variant, seed), rows in frame.groupby(["variant", "seed"], sort=False)
-        ]
     return views
+
+
+def _variant_and_seed(key: Any) -> tuple[str, int]:
+    """Return the key of a group in its types."""
+    variant, seed = key
+    return str(variant), int(seed)
 
 
 def repeat_for_seeds(scores: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:

@@ -1,10 +1,11 @@
-"""What happens around the training steps: following, checkpoints that survive a kill, and progress."""
+"""What happens around the training steps: following, resume points, and progress."""
 
 import io
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,46 @@ from tqdm import tqdm
 
 from lightning_dna import atomic
 from lightning_dna.data.batches import Batch
+from lightning_dna.errors import ConfigError
 from lightning_dna.training.modules import LanguageModule
 
 OnValidation = Callable[[int, Mapping[str, float]], None]
+
+
+class DivergedError(ConfigError):
+    """A training whose loss or weights are no longer finite numbers."""
+
+    def __init__(self, what: str, step: int, module: LanguageModule) -> None:
+        config = module.optimizer_config
+        super().__init__(
+            f"training diverged: the {what} is not finite at step {step} of {module.total_steps};"
+            f" lower optimizer.lr (it is {config.lr}), raise optimizer.warmup_fraction"
+            f" ({config.warmup_fraction}) or set optimizer.gradient_clip"
+            f" ({config.gradient_clip}; 0 is off)."
+        )
+
+
+class Stopwatch:
+    """Seconds of training alone: whatever runs while it is paused does not count."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = 0.0
+
+    def start(self) -> None:
+        """Run; the seconds so far stay."""
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stand still within the block, after the device has done what was asked of it before."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self._since
+        try:
+            yield
+        finally:
+            self.start()
 
 
 class Follow(Callback):
@@ -33,7 +71,8 @@ class Follow(Callback):
         validate_every: Share of the steps between validations.
         points: About how many rows the curve gets.
         path: Where the curve is written.
-        on_validation: Called with the step and the validation metrics; may raise to stop the training.
+        on_validation: Called with the step and the validation metrics; may raise to stop the
+            training.
     """
 
     def __init__(
@@ -56,12 +95,11 @@ class Follow(Callback):
         self.on_validation = on_validation
         self.rows: list[dict[str, float]] = []
         self.padded = 0.0
-        self.seconds = 0.0
-        self._clock = 0.0
+        self.stopwatch = Stopwatch()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock of this process; earlier processes' seconds came with the checkpoint."""
-        self._clock = time.perf_counter()
+        self.stopwatch.start()
 
     def on_train_batch_end(
         self,
@@ -72,20 +110,27 @@ class Follow(Callback):
         batch_idx: int,
     ) -> None:
         """Count padding, and write a point of the curve where one is due."""
-        assert isinstance(pl_module, LanguageModule)
+        assert isinstance(pl_module, LanguageModule)  # noqa: S101 - fit builds no other
         step = trainer.global_step
         self.padded += batch.input_ids.numel() - batch.tokens
         validate = step % self.validation_interval == 0 or step == self.total_steps
         if validate or step % self.point_interval == 0:
-            self._add_point(trainer, pl_module, batch, step, validate=validate)
-        now = time.perf_counter()
-        self.seconds += now - self._clock
-        self._clock = now
+            with self.stopwatch.paused():
+                self._add_point(trainer, pl_module, batch, step, validate=validate)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count what came after the last pause."""
+        with self.stopwatch.paused():
+            self.write()
 
     def _add_point(
         self, trainer: Trainer, module: LanguageModule, batch: Batch, step: int, *, validate: bool
     ) -> None:
-        """Append one row; training metrics are means since the row before."""
+        """Append one row; training metrics are means since the row before.
+
+        Raises:
+            DivergedError: If a loss is not finite.
+        """
         row = {
             "step": step,
             "tokens": step * self.tokens_per_step,
@@ -100,6 +145,9 @@ class Follow(Callback):
         module.train_accuracy.reset()
         if validate and self.batches:
             row |= self.validate(module)
+        for name in ("train_loss", "valid_loss") if validate and self.batches else ("train_loss",):
+            if not math.isfinite(row[name]):
+                raise DivergedError(name, step, module)
         self.rows.append(row)
         if trainer.logger is not None:
             known = {key: value for key, value in row.items() if not math.isnan(value)}
@@ -129,13 +177,13 @@ class Follow(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        return {"rows": self.rows, "padded": self.padded, "seconds": self.seconds}
+        return {"rows": self.rows, "padded": self.padded, "seconds": self.stopwatch.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.rows = list(state_dict["rows"])
         self.padded = state_dict["padded"]
-        self.seconds = state_dict["seconds"]
+        self.stopwatch.seconds = state_dict["seconds"]
 
 
 class ResumePoint(Callback):
@@ -144,11 +192,13 @@ class ResumePoint(Callback):
     Args:
         path: The checkpoint file.
         every_seconds: Time between two saves; 0 saves after every step.
+        stopwatch: Stands still while a save is under way.
     """
 
-    def __init__(self, path: Path, every_seconds: float) -> None:
+    def __init__(self, path: Path, every_seconds: float, stopwatch: Stopwatch) -> None:
         self.path = path
         self.every_seconds = every_seconds
+        self.stopwatch = stopwatch
         self._last = time.monotonic()
 
     def on_train_batch_end(
@@ -160,13 +210,28 @@ class ResumePoint(Callback):
         batch_idx: int,
     ) -> None:
         """Save when it is time."""
-        if time.monotonic() - self._last < self.every_seconds:
-            return
-        buffer = io.BytesIO()
-        torch.save(trainer._checkpoint_connector.dump_checkpoint(weights_only=False), buffer)
-        with atomic.replacing(self.path) as temporary:
-            temporary.write_bytes(buffer.getvalue())
+        if time.monotonic() - self._last >= self.every_seconds:
+            self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Save now."""
+        with self.stopwatch.paused():
+            write_tensors(
+                self.path, trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            )
         self._last = time.monotonic()
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what ``torch.save`` can, whole or not at all.
+
+    Raises:
+        ResultsError: If the folder cannot be written to or the disk is full.
+    """
+    buffer = io.BytesIO()  # torch's own writer reports a full disk as a bare RuntimeError
+    torch.save(content, buffer)
+    with atomic.replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 class Progress(Callback):

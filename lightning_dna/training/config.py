@@ -1,9 +1,10 @@
-"""Settings of training: budget, optimizer, trainer, fine-tuning, and the run that holds them all. No torch here."""
+"""Settings of training and fine-tuning, and the run that holds them all. No torch here."""
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from lightning_dna import settings
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.errors import ConfigError
@@ -16,7 +17,20 @@ __all__ = [
     "OptimizerConfig",
     "RunConfig",
     "TrainerConfig",
+    "deciding_settings",
 ]
+
+# Settings that cannot change the trained weights.
+_WITHOUT_EFFECT = (
+    "accelerator",
+    "validate_every",
+    "points",
+    "checkpoint_every_seconds",
+    "logger",
+    "num_workers",
+    "threads",
+)
+_SEQUENCE_SOURCE = ("genome", "simulation", "repeat_bed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +38,8 @@ class BudgetConfig:
     """What every arm may spend.
 
     Attributes:
-        tokens: Real tokens (padding not counted) of the whole training; rounded down to whole steps.
+        tokens: Real tokens (padding not counted) of the whole training; rounded down to whole
+            steps.
         tokens_per_step: Real tokens of every step, whatever the row length.
     """
 
@@ -55,8 +70,8 @@ class OptimizerConfig:
 
     Attributes:
         lr: Peak learning rate.
-        weight_decay: Decoupled weight decay of the matrices; norms, biases, embeddings and the implicit filters of
-            Hyena have none.
+        weight_decay: Decoupled weight decay of the matrices; norms, biases, embeddings and the
+            implicit filters of Hyena have none.
         betas: Decay rates of AdamW's two moments.
         epsilon: Added to the denominator of AdamW.
         warmup_fraction: Share of the steps in which the rate rises linearly from zero, in [0, 1).
@@ -96,12 +111,14 @@ class TrainerConfig:
     Attributes:
         accelerator: Device kind; ``auto`` takes a GPU when there is one.
         precision: ``auto`` is bfloat16 autocast on a GPU that supports it and 32-bit elsewhere.
-        validate_every: Share of the steps between validations, in (0, 1]. The last step is always validated.
+        validate_every: Share of the steps between validations, in (0, 1]. The last step is always
+            validated.
         points: About how many rows the learning curve gets.
-        checkpoint_every_seconds: Time between checkpoints from which a killed run resumes; 0 means every step.
-        logger: A logger of Lightning to use beside ``curves.csv``; ``csv`` adds none, ``none`` also writes
-            ``curves.csv`` only once, at the end.
-        num_workers: Processes that prepare batches; 0 prepares them in the training process, which is faster here.
+        checkpoint_every_seconds: Time between checkpoints from which a killed run resumes; 0 means
+            every step.
+        logger: A logger of Lightning to use beside ``curves.csv``; ``csv`` and ``none`` add none.
+        num_workers: Processes that prepare batches; 0 prepares them in the training process, which
+            is faster here.
         threads: Threads of torch within one operation; ``None`` leaves torch's choice.
     """
 
@@ -144,7 +161,8 @@ class FineTuneConfig:
         patience: Epochs without a better validation metric after which training stops.
         metric: Validation metric that chooses the epoch.
         gradient_clip: Largest Euclidean norm of the gradient; 0 switches clipping off.
-        probe_c: Inverse regularisation strengths that the linear probe chooses among, on validation examples.
+        probe_c: Inverse regularisation strengths that the linear probe chooses among, on
+            validation examples.
     """
 
     epochs: int = 10
@@ -161,13 +179,19 @@ class FineTuneConfig:
         """Check ranges."""
         _check_rates("finetune", self.lr, self.weight_decay, self.warmup_fraction)
         for name in ("epochs", "batch_size", "patience"):
-            value = {"epochs": self.epochs, "batch_size": self.batch_size, "patience": self.patience}
+            value = {
+                "epochs": self.epochs,
+                "batch_size": self.batch_size,
+                "patience": self.patience,
+            }
             if value[name] < 1:
                 raise ConfigError(f"finetune.{name} is {value[name]}; allowed: 1 or more.")
         if self.metric not in ("mcc", "accuracy"):
             raise ConfigError(f"finetune.metric is {self.metric!r}; allowed: mcc, accuracy.")
         if not 0.0 <= self.gradient_clip < math.inf:
-            raise ConfigError(f"finetune.gradient_clip is {self.gradient_clip}; allowed: 0 or more.")
+            raise ConfigError(
+                f"finetune.gradient_clip is {self.gradient_clip}; allowed: 0 or more."
+            )
         if not self.probe_c or not all(0.0 < value < math.inf for value in self.probe_c):
             raise ConfigError(
                 f"finetune.probe_c is {self.probe_c}; allowed: one or more positive numbers."
@@ -215,6 +239,19 @@ class RunConfig:
                 f"length_schedule.start is {self.length_schedule.start}, above data.length "
                 f"{self.data.length}; start with shorter rows."
             )
+
+
+def deciding_settings(run: RunConfig) -> dict[str, Any]:
+    """Return the settings that decide the trained weights, as plain nested values.
+
+    The place of the sequence is not among them: its digest says what it is, wherever it lies.
+    """
+    content: dict[str, Any] = settings.plain(run)
+    for name in _WITHOUT_EFFECT:
+        del content["trainer"][name]
+    for name in _SEQUENCE_SOURCE:
+        del content["data"][name]
+    return content
 
 
 def _check_rates(where: str, lr: float, weight_decay: float, warmup_fraction: float) -> None:

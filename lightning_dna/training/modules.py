@@ -1,9 +1,10 @@
-"""The LightningModules: one for masked, one for next-token language models, and named thin subclasses.
+"""The LightningModules: masked and next-token language models, and named thin subclasses.
 
-Loss and accuracy are over target positions only. The loss is ``sum(l * w) / sum(w)`` with the weights
-of the batch (GPN's normalisation); validation is never weighted.
+Loss and accuracy are over target positions only. The loss is ``sum(l * w) / sum(w)`` with the
+weights of the batch (GPN's normalisation); validation is never weighted.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -12,6 +13,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
 from lightning_dna.data.batches import IGNORE, Batch
@@ -52,8 +55,10 @@ class LanguageModule(LightningModule):
         self.total_steps = total_steps
         self.seed = seed
         self.model = build_model(self.config, seed=seed)
-        self.train_loss, self.train_accuracy = MeanMetric(), MeanMetric()
-        self.valid_loss, self.valid_accuracy = MeanMetric(), MeanMetric()
+        self.train_loss, self.train_accuracy = _mean(), _mean()
+        self.valid_loss, self.valid_accuracy = _mean(), _mean()
+        for metric in (self.train_loss, self.train_accuracy):
+            metric.persistent(True)  # a checkpoint may fall between two points of the curve
 
     @classmethod
     def _pin(cls, config: ModelConfig | None) -> ModelConfig:
@@ -78,7 +83,10 @@ class LanguageModule(LightningModule):
         """
         logits = self.model(batch.input_ids, batch.attention_mask).logits
         chosen = batch.targets != IGNORE
-        scores, targets = logits[chosen].float(), batch.targets[chosen]  # (targets, vocab), (targets,)
+        scores, targets = (
+            logits[chosen].float(),
+            batch.targets[chosen],
+        )  # (targets, vocab), (targets,)
         nats = cross_entropy(scores, targets, reduction="none")
         plain = nats.sum() / max(1, len(targets))  # a batch without targets has loss 0, not NaN
         weighted = plain
@@ -107,11 +115,35 @@ class LanguageModule(LightningModule):
         self.valid_loss.update(plain, weight=targets)
         self.valid_accuracy.update(accuracy, weight=targets)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm; Lightning's own refuses fused optimizers under mixed precision.
+
+        It does so because they may have to undo a loss scaling, which bfloat16 does not have.
+        """
+        if gradient_clip_algorithm not in (None, "norm"):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            clip_grad_norm_(parameters, gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         """Return AdamW with its schedule, which steps with every batch."""
         spared = frozenset(f"model.{name}" for name in self.model.without_weight_decay())
         optimizer, schedule = adamw(self, spared, self.optimizer_config, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _mean() -> MeanMetric:
+    """Return a mean in which a loss that is not a number shows instead of being left out.
+
+    2026-11: ``nan_strategy="disable"`` would say so, but drops the weights (torchmetrics 1.9).
+    """
+    return MeanMetric(nan_strategy=math.nan)
 
 
 class MaskedLanguageModule(LanguageModule):

@@ -30,8 +30,8 @@ def parameter_groups(
 def rate_at(step: int, total_steps: int, warmup_fraction: float, final_fraction: float) -> float:
     """Return the learning rate of a step as a share of its peak.
 
-    Linear from 0 (excluded) to 1 over the warm-up steps, then half a cosine down to ``final_fraction``
-    at the last step.
+    Linear from 0 (excluded) to 1 over the warm-up steps, then half a cosine down to
+    ``final_fraction`` at the last step.
 
     Example:
         >>> [round(rate_at(s, 10, 0.2, 0.1), 3) for s in (0, 1, 2, 9)]

@@ -1,12 +1,9 @@
 """``fit``: one run from its settings to a checkpoint. The only place where a Trainer is built."""
 
 import contextlib
-import dataclasses
 import logging
-import os
-import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +15,28 @@ from lightning.pytorch.loggers import Logger
 
 from lightning_dna import atomic, settings
 from lightning_dna.data.module import GenomeDataModule
+from lightning_dna.data.source import open_genome
 from lightning_dna.errors import ConfigError, ResultsError
+from lightning_dna.genome.fasta import Genome
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import LanguageModel, build_model
-from lightning_dna.training.callbacks import Follow, OnValidation, Progress, ResumePoint
-from lightning_dna.training.config import RunConfig, TrainerConfig
+from lightning_dna.training.callbacks import (
+    DivergedError,
+    Follow,
+    OnValidation,
+    Progress,
+    ResumePoint,
+    write_tensors,
+)
+from lightning_dna.training.config import RunConfig, TrainerConfig, deciding_settings
+from lightning_dna.training.interruption import Interruption
 from lightning_dna.training.memory import peak_mib, reset_peak
 from lightning_dna.training.modules import MODULES
+from lightning_dna.training.modules import LanguageModule as Module
 
 WEIGHTS, RECORD, RUN, CURVES, RESUME = "model.pt", "fit.json", "run.json", "curves.csv", "last.ckpt"
 
-# Lightning's advice that does not fit a run of this kind; by message, so that anything new still shows.
+# Lightning's advice that does not fit such a run; by message, so that anything new still shows.
 _EXPECTED_WARNINGS = (
     r".*does not have many workers.*",  # our data path is faster without worker processes
     r".*You defined a `validation_step` but have no `val_dataloader`.*",  # Follow validates by step
@@ -47,8 +55,10 @@ class Checkpoint:
     Attributes:
         folder: Where its files are.
         config: The architecture.
-        record: Steps, tokens, seconds, tokens per second, padding fraction, peak memory, parameters,
-            device, precision, and the last validation loss (nats per base) and accuracy.
+        record: Steps, tokens, seconds, tokens per second, padding fraction, peak memory,
+            parameters, device, precision, and the last validation loss (nats per base) and
+            accuracy, ``None`` without validation chromosomes. Seconds are of training alone:
+            without validation and checkpoints.
     """
 
     folder: Path
@@ -79,8 +89,9 @@ def fit(
 ) -> Checkpoint:
     """Train one model, or go on with a training that was interrupted.
 
-    A finished run returns at once. A killed one goes on from its last resume point and ends with the
-    very same weights as an uninterrupted one on the same kind of device.
+    A finished run returns at once. A killed one goes on from its last resume point and ends with
+    the very same weights as an uninterrupted one on the same kind of device. SIGTERM and the first
+    Ctrl-C wait for the step under way and leave a resume point.
 
     Args:
         run: Everything that decides the weights.
@@ -89,22 +100,56 @@ def fit(
         on_validation: Called with step and metrics at every validation; may raise to stop.
 
     Raises:
-        ConfigError: If the settings do not fit together or the machine.
+        ConfigError: If the settings do not fit together or the machine, or the training diverges
+            (``DivergedError``).
         DataError: If the genome cannot be used.
-        ResultsError: If the folder cannot be written to, or belongs to another run.
+        ResultsError: If the folder cannot be written to, is damaged, or belongs to another run.
     """
+    genome = open_genome(run.data)
+    description = {**deciding_settings(run), "genome_digest": genome.digest}
+    if (folder / RUN).is_file():
+        _refuse_other_run(folder, description)
     if (folder / WEIGHTS).is_file() and (folder / RECORD).is_file():
         return load_checkpoint(folder)
-    atomic.write_json(folder / RUN, settings.plain(run))
-    with quiet(), _threads(run.trainer.threads):
-        record = _train(run, folder, progress=progress, on_validation=on_validation)
+    atomic.write_json(folder / RUN, settings.plain(run) | {"genome_digest": genome.digest})
+    with quiet(), _threads(run.trainer.threads), torch.random.fork_rng(devices=_gpus()):
+        record = _train(run, genome, folder, progress=progress, on_validation=on_validation)
     atomic.write_json(folder / RECORD, record)
     (folder / RESUME).unlink(missing_ok=True)
     return load_checkpoint(folder)
 
 
+def _refuse_other_run(folder: Path, description: Mapping[str, Any]) -> None:
+    """Compare what decides the weights with what the folder was made with.
+
+    Raises:
+        ResultsError: If anything differs; the message names the keys.
+    """
+    here = settings.flatten(description)
+    there = settings.flatten(atomic.read_json(folder / RUN))
+    if "genome_digest" not in there:  # written by hand, or before digests were recorded
+        del here["genome_digest"]
+    found = {key: there.get(key, "absent") for key in here}
+    differing = [
+        f"{key} is {found[key]} there and {value} here"
+        for key, value in here.items()
+        if found[key] != value
+    ]
+    if differing:
+        more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+        raise ResultsError(
+            f"{folder} belongs to another run: {'; '.join(differing[:5])}{more}. Choose another"
+            f" folder, or repeat the settings that its {RUN} holds."
+        )
+
+
 def _train(
-    run: RunConfig, folder: Path, *, progress: bool, on_validation: OnValidation | None
+    run: RunConfig,
+    genome: Genome,
+    folder: Path,
+    *,
+    progress: bool,
+    on_validation: OnValidation | None,
 ) -> dict[str, Any]:
     """Train and write the weights; returns the record."""
     steps, tokens_per_step = run.budget.steps, run.budget.tokens_per_step
@@ -116,6 +161,7 @@ def _train(
         objective=run.model.objective,
         seed=run.seed,
         num_workers=run.trainer.num_workers,
+        genome=genome,
     )
     module = MODULES[run.model.objective](
         run.model, optimizer=run.optimizer, total_steps=steps, seed=run.seed
@@ -129,32 +175,58 @@ def _train(
         path=folder / CURVES,
         on_validation=on_validation,
     )
-    callbacks: list[Callback] = [
-        follow,
-        ResumePoint(folder / RESUME, run.trainer.checkpoint_every_seconds),
-    ]
+    resume = ResumePoint(folder / RESUME, run.trainer.checkpoint_every_seconds, follow.stopwatch)
+    interruption = Interruption(resume.save)
+    callbacks: list[Callback] = [follow, resume, interruption]
     if progress:
-        callbacks.append(Progress(steps, tokens_per_step, f"{run.model.mixer}, seed {run.seed}"))
+        label = f"{run.model.mixer}, seed {run.seed}"
+        callbacks.insert(0, Progress(steps, tokens_per_step, label))
     trainer = build_trainer(run, callbacks=callbacks, folder=folder)
     reset_peak(trainer.strategy.root_device)
-    resume = folder / RESUME
-    trainer.fit(
-        module,
-        datamodule=data,
-        ckpt_path=str(resume) if resume.is_file() else None,
-        weights_only=False,
-    )
+    start = _resume_point(folder / RESUME)
+    with interruption.watching():
+        trainer.fit(module, datamodule=data, ckpt_path=start)
+    interruption.act()
     if trainer.global_step != steps:
-        raise ResultsError(f"{folder}: the training ended at step {trainer.global_step} of {steps}.")
-    follow.write()
-    _save_weights(module.model, folder / WEIGHTS)
-    tokens = steps * tokens_per_step
-    last = next((row for row in reversed(follow.rows) if row["step"] == steps), {})
+        raise ResultsError(
+            f"{folder}: the training ended at step {trainer.global_step} of {steps}."
+        )
+    weights = {name: tensor.detach().cpu() for name, tensor in module.model.state_dict().items()}
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise DivergedError("state of the weights", steps, module)
+    write_tensors(folder / WEIGHTS, weights)
+    return _record(run, trainer, module, data, follow)
+
+
+def _resume_point(path: Path) -> str | None:
+    """Return the checkpoint to go on from, if there is one.
+
+    Raises:
+        ResultsError: If it is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except Exception as error:
+        raise ResultsError(
+            f"cannot read the resume point {path}; delete it to train from the start."
+        ) from error
+    return str(path)
+
+
+def _record(
+    run: RunConfig, trainer: Trainer, module: Module, data: GenomeDataModule, follow: Follow
+) -> dict[str, Any]:
+    """Return what ``fit.json`` holds."""
+    steps, seconds = run.budget.steps, follow.stopwatch.seconds
+    tokens = steps * run.budget.tokens_per_step
+    last = follow.rows[-1]
     return {
         "steps": steps,
         "tokens": tokens,
-        "seconds": follow.seconds,
-        "tokens_per_second": tokens / follow.seconds if follow.seconds else 0.0,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds if seconds else 0.0,
         "padding_fraction": follow.padded / (follow.padded + tokens),
         "peak_memory_mib": peak_mib(trainer.strategy.root_device),
         "parameters": sum(p.numel() for p in module.model.parameters()),
@@ -164,8 +236,8 @@ def _train(
         "train_windows": len(data.windows),
         "dropped_windows_n": data.windows.dropped_n,
         "dropped_bases": data.windows.dropped_bases,
-        "valid_loss": last.get("valid_loss"),
-        "valid_accuracy": last.get("valid_accuracy"),
+        "valid_loss": last["valid_loss"] if follow.batches else None,
+        "valid_accuracy": last["valid_accuracy"] if follow.batches else None,
     }
 
 
@@ -206,8 +278,10 @@ def _logger(config: TrainerConfig, folder: Path) -> Logger | None:
     """
     from lightning.pytorch import loggers
 
-    table = {
-        "tensorboard": lambda: loggers.TensorBoardLogger(str(folder), name="", version="tensorboard"),
+    table: dict[str, Callable[[], Logger]] = {
+        "tensorboard": lambda: loggers.TensorBoardLogger(
+            str(folder), name="", version="tensorboard"
+        ),
         "wandb": lambda: loggers.WandbLogger(save_dir=str(folder), project="lightning-dna"),
         "mlflow": lambda: loggers.MLFlowLogger(save_dir=str(folder / "mlflow")),
         "comet": lambda: loggers.CometLogger(),
@@ -223,13 +297,6 @@ def _logger(config: TrainerConfig, folder: Path) -> Logger | None:
         ) from error
 
 
-def _save_weights(model: LanguageModel, path: Path) -> None:
-    """Write the state dict whole or not at all."""
-    weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    with atomic.replacing(path) as temporary:
-        torch.save(weights, temporary)
-
-
 def load_weights(model: LanguageModel, path: Path) -> None:
     """Load a state dict strictly.
 
@@ -243,7 +310,9 @@ def load_weights(model: LanguageModel, path: Path) -> None:
     expected = model.state_dict()
     missing = sorted(expected.keys() - weights.keys())
     unknown = sorted(weights.keys() - expected.keys())
-    shapes = sorted(k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape)
+    shapes = sorted(
+        k for k in expected.keys() & weights.keys() if expected[k].shape != weights[k].shape
+    )
     if missing or unknown or shapes:
         raise ResultsError(
             f"the weights in {path} are not this model's: missing {missing or 'none'}, unknown"
@@ -262,8 +331,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     for name in (RUN, RECORD, WEIGHTS):
         if not (folder / name).is_file():
             raise ResultsError(
-                f"{folder} holds no finished run: {name} is missing; fit it first (a killed run goes on"
-                " where it was)."
+                f"{folder} holds no finished run: {name} is missing; fit it first (a killed run"
+                " goes on where it was)."
             )
     config = settings.build(
         ModelConfig, atomic.read_json(folder / RUN)["model"], where=str(folder / RUN)
@@ -296,3 +365,8 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _gpus() -> list[int]:
+    """List the GPUs whose random generators a training may move."""
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

@@ -1,7 +1,10 @@
 """The training stream: exact tokens, the same bases in every arm, and what a batch holds."""
 
+import itertools
+
 import numpy as np
 import pytest
+import torch
 
 from lightning_dna.data.batches import (
     IGNORE,
@@ -12,8 +15,8 @@ from lightning_dna.data.batches import (
 )
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
-from lightning_dna.data.masking import evaluation_mask
-from lightning_dna.data.stream import WindowStream
+from lightning_dna.data.masking import draw_masks, evaluation_mask
+from lightning_dna.data.stream import Rows, WindowStream
 from lightning_dna.data.windows import tile
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.repeats import RepeatPolicy
@@ -110,7 +113,9 @@ def test_masks_are_the_same_bases_with_and_without_warmup(genome):
         for step in range(20):
             batch = batches[step, sampler.rows(step)]
             real = slice(None) if batch.attention_mask is None else batch.attention_mask
-            steps.append((batch.targets[real].flatten().tolist(), batch.input_ids[real].flatten().tolist()))
+            steps.append(
+                (batch.targets[real].flatten().tolist(), batch.input_ids[real].flatten().tolist())
+            )
         hidden.append(steps)
     assert hidden[0] == hidden[1] == hidden[2]
 
@@ -153,7 +158,9 @@ def test_reverse_complement_reads_the_other_strand_in_about_half_the_windows(gen
 def test_pieces_of_a_flipped_window_join_to_the_whole_flipped_window(genome):
     config = DataConfig(length=64, reverse_complement=True)
     windows, whole = sampler_for(genome, config, tokens=640)
-    _, pieces = sampler_for(genome, config, LengthScheduleConfig(kind="linear", start=9, fraction=1.0, multiple=1))
+    _, pieces = sampler_for(
+        genome, config, LengthScheduleConfig(kind="linear", start=9, fraction=1.0, multiple=1)
+    )
     assert stream_of(genome, windows, whole, 30) == stream_of(genome, windows, pieces, 30)
 
 
@@ -165,7 +172,9 @@ def test_next_token_targets_are_the_following_base_of_the_same_row(genome):
     batch = batches[2, sampler.rows(2)]
     position = 0
     for row in range(batch.targets.shape[0]):
-        length = batch.length if batch.attention_mask is None else int(batch.attention_mask[row].sum())
+        length = (
+            batch.length if batch.attention_mask is None else int(batch.attention_mask[row].sum())
+        )
         for column in range(length):
             target = int(batch.targets[row, column])
             last = column == length - 1
@@ -223,3 +232,131 @@ def test_evaluation_batches_hide_by_position_and_ignore_the_repeat_policy(genome
 def test_the_policy_of_the_config_is_the_policy_of_the_genome_room():
     config = DataConfig(repeats="downweight", repeat_weight=0.3, repeat_min_length=20)
     assert config.repeat_policy == RepeatPolicy(name="downweight", weight=0.3, min_length=20)
+
+
+def slow_batch(genome, chroms, config, objective, seed, step, rows):
+    """The batch of a step one base at a time: lists of ids, targets and weights for each row."""
+    letters, soft, lengths = [], [], []
+    for chrom, start, end, flipped in zip(*(column.tolist() for column in rows), strict=True):
+        bases = ["ACGTN"[code] for code in genome.codes(chroms[chrom], start, end)]
+        repeat = genome.soft_mask(chroms[chrom], start, end).tolist()
+        if flipped:
+            bases = [base.translate(COMPLEMENT) for base in reversed(bases)]
+            repeat.reverse()
+        letters += bases
+        soft += repeat
+        lengths.append(end - start)
+    truth = [7 + "ACGTN".index(letter) for letter in letters]
+    inputs, targets = list(truth), [-100] * len(truth)
+    weights = [np.float32(config.repeat_weight) if repeat else np.float32(1) for repeat in soft]
+    if objective == "masked":
+        draw = draw_masks(seed, step, len(truth), config.mask_fraction)
+        replacements = dict(zip(draw.replaced.tolist(), draw.bases.tolist(), strict=True))
+        hidden = set(draw.hidden.tolist())
+        for position in draw.targets.tolist():
+            if letters[position] == "N":
+                continue
+            targets[position] = truth[position]
+            if position in hidden:
+                inputs[position] = 3
+            elif position in replacements:
+                inputs[position] = 7 + replacements[position]
+    else:
+        row_ends = set(itertools.accumulate(lengths))
+        for position in range(len(truth)):
+            if position + 1 not in row_ends and letters[position + 1] != "N":
+                targets[position] = truth[position + 1]
+        weights = weights[1:] + weights[:1]
+    cuts = [0, *itertools.accumulate(lengths)]
+    return [
+        [column[low:high] for low, high in itertools.pairwise(cuts)]
+        for column in (inputs, targets, weights)
+    ]
+
+
+def padded(rows, fill, dtype):
+    """Lay lists of unequal length out as a tensor."""
+    longest = max(map(len, rows))
+    return torch.tensor(
+        [[*map(float, row), *[fill] * (longest - len(row))] for row in rows], dtype=torch.float64
+    ).to(dtype)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.kind)
+@pytest.mark.parametrize("objective", ["masked", "next_token"])
+@pytest.mark.parametrize("repeats", ["keep", "downweight", "remove"])
+def test_batches_equal_those_made_one_base_at_a_time(genome, repeats, objective, schedule):
+    config = DataConfig(
+        length=64,
+        repeats=repeats,
+        repeat_min_length=16,
+        mask_fraction=0.4,
+        reverse_complement=True,
+    )
+    windows, sampler = sampler_for(genome, config, schedule, tokens=650, seed=2)
+    batches = TrainingBatches(genome, windows, config, objective=objective, seed=9)
+    for step in (0, 3, 11, 25, 29):
+        rows = sampler.rows(step)
+        inputs, targets, weights = slow_batch(
+            genome, windows.chroms, config, objective, 9, step, rows
+        )
+        batch = batches[step, rows]
+        real = padded([[1] * len(row) for row in inputs], 0, torch.bool)
+        expected = {
+            "input_ids": padded(inputs, 4, torch.int64),
+            "targets": padded(targets, -100, torch.int64),
+            "attention_mask": None if real.all() else real,
+            "weights": padded(weights, 0, torch.float32) if repeats == "downweight" else None,
+        }
+        for name, value in expected.items():
+            found = getattr(batch, name)
+            if value is None:
+                assert found is None
+            else:
+                assert found.dtype == value.dtype
+                assert found.is_contiguous()
+                assert torch.equal(found, value), name
+        assert batch.tokens == 650
+
+
+def test_batches_are_the_callers_own(genome):
+    """Changing a batch in place changes neither the genome nor the next batch."""
+    config = DataConfig(length=64, repeats="downweight")
+    windows, sampler = sampler_for(genome, config)
+    batches = TrainingBatches(genome, windows, config, objective="next_token", seed=0)
+    first, again = (batches[0, sampler.rows(0)] for _ in range(2))
+    before = again.input_ids.clone()
+    for tensor in (first.input_ids, first.targets, first.weights):
+        tensor.zero_()
+    assert torch.equal(again.input_ids, before)
+    assert torch.equal(batches[0, sampler.rows(0)].input_ids, before)
+    assert int(again.targets.max()) == 10
+
+
+def test_gather_turns_every_stored_byte_and_keeps_its_repeat_mark():
+    genome = Genome.from_sequences({"a": "ACGTNacgtn", "b": "GATTACA"})
+    rows = Rows(
+        chrom_index=np.array([0, 0, 1, 1], dtype=np.int32),
+        starts=np.array([0, 0, 2, 0]),
+        ends=np.array([10, 10, 5, 4]),
+        flipped=np.array([False, True, False, True]),
+    )
+    letters = "".join("ACGTN   acgtn"[byte] for byte in gather(genome, ("a", "b"), rows))
+    assert letters == "ACGTNacgtn" + "nacgtNACGT" + "TTA" + "AATC"
+
+
+def test_a_batch_moves_whole(genome):
+    config = DataConfig(length=64, repeats="downweight")
+    schedule = LengthScheduleConfig(kind="linear", start=10, fraction=0.9, multiple=4)
+    windows, sampler = sampler_for(genome, config, schedule)
+    batches = TrainingBatches(genome, windows, config, objective="masked", seed=0)
+    batch = next(
+        batch
+        for batch in (batches[step, sampler.rows(step)] for step in range(30))
+        if batch.attention_mask is not None
+    )
+    moved = batch.to("meta")
+    assert moved.tokens == batch.tokens
+    for name in ("input_ids", "targets", "attention_mask", "weights"):
+        assert getattr(moved, name).device.type == "meta"
+        assert getattr(moved, name).shape == getattr(batch, name).shape

@@ -1,0 +1,108 @@
+"""Signals while a model trains: the step ends, a resume point is written, then the signal acts.
+
+Lightning alone would turn SIGTERM into exit status 0, which a scheduler reads as success, and
+Ctrl-C into ``SystemExit``, which no caller expects.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from lightning_dna.data.batches import Batch
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Stop(BaseException):
+    """Carries a pending signal through Lightning, which cleans up and lets it pass."""
+
+
+class Interruption(Callback):
+    """Ends the training between two steps when SIGINT or SIGTERM came.
+
+    It must stand after every other callback. A second SIGINT does not wait for the step to end.
+
+    Args:
+        save: Writes a resume point.
+    """
+
+    def __init__(self, save: Callable[[Trainer], None]) -> None:
+        self._save = save
+        self._owner = os.getpid()
+        self._pending: signal.Signals | None = None
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hold signals back within the block; what they end there ends without an error.
+
+        Outside the main thread, Python handles no signals and the block runs as it is.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._hold()
+        try:
+            yield
+        except BaseException:
+            # An error beside a signal is its consequence: loader processes get signals as well.
+            if self._pending is None:
+                raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def act(self) -> None:
+        """Let a signal that came do what it would have done outside the block.
+
+        By default SIGINT raises ``KeyboardInterrupt`` and SIGTERM ends the process.
+
+        Raises:
+            SystemExit: With the conventional 128 + number, if a handler of the caller's own returns.
+        """
+        if self._pending is not None:
+            signal.raise_signal(self._pending)
+            raise SystemExit(128 + self._pending)
+
+    def _hold(self) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Remember a signal."""
+        if (
+            os.getpid() != self._owner
+        ):  # a loader process: this one is told by its owner when to end
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            return
+        again = self._pending is not None and number == signal.SIGINT
+        self._pending = signal.Signals(number)
+        if again:
+            raise _Stop
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the place of the handlers that Lightning has set by now."""
+        if threading.current_thread() is threading.main_thread():
+            self._hold()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Stop here when a signal came, leaving a resume point."""
+        if self._pending is not None:
+            self._save(trainer)
+            raise _Stop

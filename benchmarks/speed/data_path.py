@@ -276,7 +276,7 @@ def described(peers: dict[str, Encode], options: argparse.Namespace) -> list[str
         f"ours over the peer's within a repeat: median (lowest-highest). All ways read equal ids.",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"{versions}.",
+        f"{versions}. Load average when it started: {os.getloadavg()[0]:.1f}.",
         "",
         "- ours: `GenomeDataModule` as in training, its loader included. Its store of the FASTA "
         "file was made before the clock started, and so was the peers' index.",
@@ -297,7 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Windows per second from FASTA to training batch")
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1_000, 10_000, 100_000])
     parser.add_argument("--tokens", type=int, default=65_536, help="bases of a batch")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="CPU time of one repeat")
     parser.add_argument("--megabases", type=int, default=24, help="size of the genome")
     parser.add_argument("--out", type=Path, help="Markdown file to write the table to")

@@ -1,4 +1,4 @@
-"""Settings of the data: which genome, which chromosomes, which windows, what is hidden. No torch here."""
+"""Settings of the data: which genome, which chromosomes, which windows, what is hidden."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,17 +19,18 @@ class DataConfig:
         repeat_bed: BED file of repeats that replaces the soft mask (lower case) of the FASTA file.
         split: Chromosomes for training, validation and test.
         length: Window length in bases.
-        stride: Bases between the starts of neighbouring windows; ``None`` means ``length`` (no overlap).
+        stride: Bases between the starts of neighbouring windows; ``None`` means ``length`` (no
+            overlap).
         max_n_fraction: Windows with a larger share of N are dropped, in [0, 1].
-        repeats: What to do with soft-masked bases in training: ``keep`` them, ``remove`` them (fragments stay apart)
-            or ``downweight`` them in the loss.
+        repeats: What to do with soft-masked bases in training: ``keep`` them, ``remove`` them
+            (fragments stay apart) or ``downweight`` them in the loss.
         repeat_weight: Loss weight of a repeat base under ``downweight``, in [0, 1].
         repeat_min_length: Shortest fragment kept under ``remove``, in bases.
-        reverse_complement: Whether each window is turned to the other strand with probability one half, anew in
-            every epoch.
+        reverse_complement: Whether each window is turned to the other strand with probability one
+            half, anew in every epoch.
         mask_fraction: Share of the bases that are hidden and predicted, in (0, 1).
-        validation_windows: At most this many windows of the validation chromosomes, evenly spread, are used to
-            follow training.
+        validation_windows: At most this many windows of the validation chromosomes, evenly spread,
+            are used to follow training.
         validation_seed: Seed of the validation masks, the same for every arm and training seed.
     """
 
@@ -65,7 +66,9 @@ class DataConfig:
                 f"data.validation_windows is {self.validation_windows}; allowed: 1 or more."
             )
         if self.validation_seed < 0:
-            raise ConfigError(f"data.validation_seed is {self.validation_seed}; allowed: 0 or more.")
+            raise ConfigError(
+                f"data.validation_seed is {self.validation_seed}; allowed: 0 or more."
+            )
         if self.repeats == "remove" and self.repeat_min_length > self.length:
             raise ConfigError(
                 f"data.repeat_min_length is {self.repeat_min_length}, above data.length "

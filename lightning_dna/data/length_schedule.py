@@ -1,9 +1,10 @@
-"""Sequence-length warm-up: how long the rows of a training step are, at a constant number of tokens per step.
+"""Sequence-length warm-up: how long the rows of a step are, at equal tokens per step.
 
-Short rows come first and grow to the final length; the batch shrinks as the rows grow, so that every step (and hence
-every arm) spends the same number of tokens. Two forms are offered: doubling stages (HyenaDNA) and linear pacing
-floored to a multiple (Li et al. 2022, DeepSpeed ``fixed_linear``). HyenaDNA keeps the number of *sequences* per step
-instead, so that its tokens double with each stage; we keep tokens, because arms are compared at equal tokens.
+Short rows come first and grow to the final length; the batch shrinks as the rows grow, so that
+every step (and hence every arm) spends the same number of tokens. Two forms are offered: doubling
+stages (HyenaDNA) and linear pacing floored to a multiple (Li et al. 2022, DeepSpeed
+``fixed_linear``). HyenaDNA keeps the number of *sequences* per step instead, so that its tokens
+double with each stage; we keep tokens, because arms are compared at equal tokens.
 
 References:
     Nguyen et al., HyenaDNA, NeurIPS 2023, section 3.2.
@@ -21,8 +22,8 @@ class LengthScheduleConfig:
     """How the row length grows during the first part of training.
 
     Attributes:
-        kind: ``"fixed"`` (no warm-up), ``"doubling"`` (equally long stages, each twice as long as the one before) or
-            ``"linear"``.
+        kind: ``"fixed"`` (no warm-up), ``"doubling"`` (equally long stages, each twice as long as
+            the one before) or ``"linear"``.
         start: Row length of the first step, in bases.
         fraction: Share of all steps after which the final length is reached, in (0, 1].
         multiple: Linear lengths are rounded down to a multiple of this many bases.
@@ -47,14 +48,13 @@ class LengthScheduleConfig:
             raise ConfigError(f"length_schedule.multiple is {self.multiple}; allowed: 1 or more.")
 
 
-def length_at(
-    config: LengthScheduleConfig, step: int, total_steps: int, final_length: int
-) -> int:
+def length_at(config: LengthScheduleConfig, step: int, total_steps: int, final_length: int) -> int:
     """Return the longest row that a step may hold; a pure function of its arguments.
 
-    With ``w = fraction * total_steps`` warm-up steps: doubling divides ``w`` equally among the lengths
-    ``start, 2 start, 4 start, ...`` below ``final_length``; linear is ``start + (final_length - start) * step / w``,
-    floored to ``multiple`` (never below ``start``). From step ``w`` on it is ``final_length``.
+    With ``w = fraction * total_steps`` warm-up steps: doubling divides ``w`` equally among the
+    lengths ``start, 2 start, 4 start, ...`` below ``final_length``; linear is ``start +
+    (final_length - start) * step / w``, floored to ``multiple`` (never below ``start``). From step
+    ``w`` on it is ``final_length``.
 
     Args:
         config: The schedule.

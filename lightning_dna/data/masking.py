@@ -1,9 +1,9 @@
 """Which bases are hidden: training masks by step, evaluation masks by genomic position.
 
-Training masks come from a counter-based generator keyed by ``(seed, step)`` over the token stream of that step, so
-arms that see the same bases hide the same bases, whatever their row length. Evaluation masks are a pure function of
-``(seed, chrom, position)``: the window, batch, process and tokenizer have no say, so every arm is scored on the same
-bases.
+Training masks come from a counter-based generator keyed by ``(seed, step)`` over the token stream
+of that step, so arms that see the same bases hide the same bases, whatever their row length.
+Evaluation masks are a pure function of ``(seed, chrom, position)``: the window, batch, process and
+tokenizer have no say, so every arm is scored on the same bases.
 """
 
 import zlib
@@ -38,9 +38,10 @@ class MaskDraw(NamedTuple):
 def draw_masks(seed: int, step: int, tokens: int, fraction: float) -> MaskDraw:
     """Choose the targets of one training step and what the model sees in their place.
 
-    Each token is a target with probability ``fraction``. Of the targets 80 % are hidden behind the mask token, 10 %
-    show a base drawn uniformly from A, C, G, T (possibly the right one) and 10 % stay as they are. BERT draws its
-    random tokens from the whole vocabulary; special tokens never appear here.
+    Each token is a target with probability ``fraction``. Of the targets 80 % are hidden behind the
+    mask token, 10 % show a base drawn uniformly from A, C, G, T (possibly the right one) and 10 %
+    stay as they are. BERT draws its random tokens from the whole vocabulary; special tokens never
+    appear here.
 
     Args:
         seed: Seed of the run, 0 or more.
@@ -57,7 +58,8 @@ def draw_masks(seed: int, step: int, tokens: int, fraction: float) -> MaskDraw:
     chosen = words[targets]
     shown = chosen >= np.uint32(0.8 * fraction * _WORD)
     random = shown & (chosen < np.uint32(0.9 * fraction * _WORD))
-    # The two lowest bits are independent of the comparison above for any fraction that matters (2^32 / 4 values).
+    # The two lowest bits are independent of the comparison above for any fraction that matters
+    # (2^32 / 4 values).
     return MaskDraw(
         targets=targets,
         hidden=targets[~shown],
@@ -69,10 +71,10 @@ def draw_masks(seed: int, step: int, tokens: int, fraction: float) -> MaskDraw:
 def evaluation_mask(
     seed: int, chrom: str, positions: NDArray[np.int64], fraction: float
 ) -> NDArray[np.bool_]:
-    """Tell which genomic positions are hidden when models are scored; pure in ``(seed, chrom, position)``.
+    """Tell which genomic positions are hidden when models are scored.
 
-    A SplitMix64 finaliser is applied to seed, CRC-32 of the chromosome name and position, and compared with
-    ``fraction``. Masks of a smaller fraction are subsets of those of a larger one.
+    A SplitMix64 finaliser is applied to seed, CRC-32 of the chromosome name and position, and
+    compared with ``fraction``. Masks of a smaller fraction are subsets of those of a larger one.
 
     Args:
         seed: Seed of the evaluation (not of the run), 0 or more.
@@ -94,9 +96,10 @@ def evaluation_mask(
 
 
 def stable_hash(values: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
-    """Mix each value with a key into 64 well-spread bits; the same on every machine and in every version.
+    """Mix each value with a key into 64 well-spread bits, the same on every machine.
 
-    The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) applied to ``key + (value + 1) * golden``.
+    The output function of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) applied to ``key + (value
+    + 1) * golden``.
 
     Args:
         values: uint64 of any shape.

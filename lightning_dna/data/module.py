@@ -73,7 +73,7 @@ class GenomeDataModule(LightningDataModule):
         )
 
     def validation_windows(self) -> Windows | None:
-        """Return evenly spread windows of the validation chromosomes, repeats kept; ``None`` without any."""
+        """Return evenly spread windows of the validation chromosomes; ``None`` without any."""
         if not self.split.valid:
             return None
         windows = tile(
@@ -92,7 +92,7 @@ class GenomeDataModule(LightningDataModule):
         )
         return DataLoader(
             batches,
-            batch_sampler=self.sampler,  # type: ignore[arg-type]  # items are steps, not indices
+            batch_sampler=self.sampler,  # items are steps, not indices
             collate_fn=_only,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -1,4 +1,4 @@
-"""From data settings to an opened genome: a FASTA file, or the simulated genome of the given seed."""
+"""From data settings to an opened genome: a FASTA file, or the simulated genome."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ def open_genome(config: DataConfig) -> Genome:
     """Open the genome that the settings name.
 
     Args:
-        config: Settings; ``genome`` is a path or ``"simulated"``, ``repeat_bed`` replaces the soft mask.
+        config: Settings; ``genome`` is a path or ``"simulated"``, ``repeat_bed`` replaces the soft
+            mask.
 
     Returns:
         The genome, encoded once into the cache and memory-mapped.

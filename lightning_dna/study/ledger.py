@@ -8,7 +8,6 @@ files.
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,10 +167,3 @@ class CellFolder:
             return False
         lock.release()
         return False
-
-
-def free_space(folder: Path) -> int:
-    """Return the free bytes of the file system that ``folder`` (or its nearest parent) is on."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

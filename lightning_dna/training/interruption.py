@@ -37,6 +37,7 @@ class Interruption(Callback):
         self._save = save
         self._owner = os.getpid()
         self._pending: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -44,10 +45,8 @@ class Interruption(Callback):
 
         Outside the main thread, Python handles no signals and the block runs as it is.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in _SIGNALS}
         self._hold()
         try:
             yield
@@ -56,7 +55,7 @@ class Interruption(Callback):
             if self._pending is None:
                 raise
         finally:
-            for number, handler in before.items():
+            for number, handler in self._before.items():
                 signal.signal(number, handler)
 
     def act(self) -> None:
@@ -65,21 +64,20 @@ class Interruption(Callback):
         By default SIGINT raises ``KeyboardInterrupt`` and SIGTERM ends the process.
 
         Raises:
-            SystemExit: With the conventional 128 + number, if a handler of the caller's own returns.
+            SystemExit: With the conventional 128 + number, if the caller's own handler returns.
         """
         if self._pending is not None:
             signal.raise_signal(self._pending)
             raise SystemExit(128 + self._pending)
 
     def _hold(self) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, self._note)
+        """Set our handlers, but let a signal that the caller ignores be ignored."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler if handler == signal.SIG_IGN else self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Remember a signal."""
-        if (
-            os.getpid() != self._owner
-        ):  # a loader process: this one is told by its owner when to end
+        if os.getpid() != self._owner:  # a loader process; its owner tells it when to end
             if number == signal.SIGTERM:
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
@@ -91,8 +89,7 @@ class Interruption(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the place of the handlers that Lightning has set by now."""
-        if threading.current_thread() is threading.main_thread():
-            self._hold()
+        self._hold()
 
     def on_train_batch_end(
         self,

@@ -16,7 +16,7 @@ from lightning_dna.study.compare import write_results
 from lightning_dna.study.environment import git_commit, package_versions
 from lightning_dna.study.memorize import memorize
 from lightning_dna.study.run import clear_failures, execute, status_table
-from lightning_dna.study.study import load_study, open_study
+from lightning_dna.study.study import open_study
 from lightning_dna.tasks.base import Scores
 
 
@@ -129,16 +129,6 @@ def test_failures_are_shown_retried_and_reported(make_study, tmp_path, monkeypat
     assert execute(study, out, workers=1).failed == 0
 
 
-def test_a_finished_study_is_the_same_study_for_any_number_of_workers(make_study, tmp_path):
-    study = make_study(seeds=[0], comparison={"scope": "checkpoint"})
-    execute(study, tmp_path / "one", workers=1)
-    execute(study, tmp_path / "two", workers=2)
-    for path in sorted((tmp_path / "one").rglob("*.parquet")):
-        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
-        pd.testing.assert_frame_equal(Scores.read(path).frame, Scores.read(other).frame)
-    assert (tmp_path / "two" / "logs" / "worker-1.log").is_file()
-
-
 def test_memorize_reads_the_gap_off_the_scores(make_study, tmp_path):
     study, out = make_study(), tmp_path / "out"
     execute(study, out, workers=1)
@@ -176,10 +166,9 @@ def test_a_file_in_the_way_stops_before_anything_is_written(make_study, tmp_path
     with pytest.raises(ResultsError, match="cannot write .*study.json"):
         execute(make_study(), tmp_path / "out", workers=1)
     assert (tmp_path / "out").read_text() == "mine"
-    (tmp_path / "ok").mkdir()
-    study = make_study()
-    execute_folder = tmp_path / "ok"
-    load_study(tmp_path / "toy.yaml")
-    atomic.write_text(execute_folder / "runs", "a file where the runs should go")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("years of work")
     with pytest.raises(ResultsError, match="not empty and holds no study.json"):
-        execute(study, execute_folder, workers=1)
+        execute(make_study(), foreign, workers=1)
+    assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]

@@ -49,7 +49,8 @@ def test_loss_and_accuracy_are_over_the_targets(weights):
     rows = by_hand(module, batch)
     assert len(rows) == 4
     assert weighted.item() == pytest.approx(
-        sum(nats * weight for nats, weight, _ in rows) / sum(weight for _, weight, _ in rows), rel=1e-5
+        sum(nats * weight for nats, weight, _ in rows) / sum(weight for _, weight, _ in rows),
+        rel=1e-5,
     )
     assert plain.item() == pytest.approx(sum(nats for nats, _, _ in rows) / 4, rel=1e-5)
     assert accuracy.item() == pytest.approx(sum(right for *_, right in rows) / 4)
@@ -70,7 +71,9 @@ def test_validation_weights_batches_by_their_targets():
     three = Batch(batch.input_ids[:2], batch.targets[:2], None, None, 20)
     for part in (one, three):
         module.validation_step(part)
-    assert float(module.valid_loss.compute()) == pytest.approx(module.loss(batch)[1].item(), rel=1e-5)
+    assert float(module.valid_loss.compute()) == pytest.approx(
+        module.loss(batch)[1].item(), rel=1e-5
+    )
 
 
 def test_named_modules_are_what_their_names_say():

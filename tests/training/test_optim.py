@@ -28,7 +28,9 @@ def test_a_single_step_does_not_divide_by_zero():
 
 
 def test_only_matrices_outside_the_filters_decay():
-    model = build_model(ModelConfig(mixer="hyena", width=8, layers=1, heads=2, max_length=32), seed=0)
+    model = build_model(
+        ModelConfig(mixer="hyena", width=8, layers=1, heads=2, max_length=32), seed=0
+    )
     decayed, free = parameter_groups(model, model.without_weight_decay(), 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decayed_names = {names[id(p)] for p in decayed["params"]}
@@ -37,7 +39,9 @@ def test_only_matrices_outside_the_filters_decay():
     assert decayed_names | free_names == set(names.values())
     assert not decayed_names & free_names
     assert all(parameter.dim() == 2 for parameter in decayed["params"])
-    assert not any(word in name for name in decayed_names for word in ("embedding", "norm", "bias", "filter"))
+    assert not any(
+        word in name for name in decayed_names for word in ("embedding", "norm", "bias", "filter")
+    )
 
 
 def test_the_scheduled_optimizer_takes_the_step_that_adamw_takes():

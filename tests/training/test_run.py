@@ -1,20 +1,20 @@
-"""``fit``: what it leaves behind, and that a killed run ends with the very same weights."""
+"""``fit``: what it leaves behind, what it refuses, and that an interrupted one has no seam."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
+import resource
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from lightning_dna import settings
 from lightning_dna.errors import ConfigError, ResultsError
+from lightning_dna.training import callbacks
+from lightning_dna.training.callbacks import DivergedError
+from lightning_dna.training.modules import LanguageModule
 from lightning_dna.training.run import fit, load_checkpoint, load_weights
 
 
@@ -88,67 +88,28 @@ def test_next_token_models_train(toy_run, tmp_path):
 
 
 def test_a_training_that_a_callback_stops_goes_on_later(toy_run, tmp_path):
-    run = toy_run(trainer={"checkpoint_every_seconds": 0.0}, model={"dropout": 0.1})
+    run = toy_run(trainer={"checkpoint_every_seconds": 0.0, "points": 5}, model={"dropout": 0.1})
     seen = []
 
-    class Enough(Exception):
+    class EnoughError(Exception):
         """Stops the training from a validation."""
 
     def stop_at_half(step, metrics):
         seen.append((step, metrics["valid_loss"]))
         if step >= 12:
-            raise Enough
+            raise EnoughError
 
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         fit(run, tmp_path / "cut", progress=False, on_validation=stop_at_half)
     assert [step for step, _ in seen] == [6, 12]
     fit(run, tmp_path / "cut", progress=False)
     fit(run, tmp_path / "whole", progress=False)
     cut, whole = weights_of(tmp_path / "cut"), weights_of(tmp_path / "whole")
     assert all(torch.equal(cut[key], whole[key]) for key in whole)
-    curves = [
-        pd.read_csv(tmp_path / n / "curves.csv").drop(columns="train_loss") for n in ("cut", "whole")
-    ]
-    assert curves[0]["step"].tolist() == curves[1]["step"].tolist()
-    assert curves[0]["valid_loss"].dropna().tolist() == curves[1]["valid_loss"].dropna().tolist()
-
-
-def test_kill_minus_nine_at_random_moments_changes_nothing(toy_run, tmp_path):
-    run = toy_run(
-        budget={"tokens": 400 * 512},
-        trainer={"checkpoint_every_seconds": 0.0},
-        model={"dropout": 0.1},
-        length_schedule={"kind": "linear", "start": 16, "fraction": 0.5},
-    )
-    fit(run, tmp_path / "whole", progress=False)
-    (tmp_path / "run.json").write_text(json.dumps(settings.plain(run)))
-    code = (
-        "import json, pathlib, sys\n"
-        "from lightning_dna import settings\n"
-        "from lightning_dna.training.config import RunConfig\n"
-        "from lightning_dna.training.run import fit\n"
-        "run = settings.build(RunConfig, json.loads(pathlib.Path(sys.argv[1]).read_text()), where='x')\n"
-        "fit(run, pathlib.Path(sys.argv[2]), progress=False)\n"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "run.json"), str(tmp_path / "killed")]
-    rng = np.random.default_rng(2)
-    kills = 0
-    resume = tmp_path / "killed" / "last.ckpt"
-    for _ in range(3):
-        stamp = resume.stat().st_mtime_ns if resume.exists() else 0
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if resume.exists() and resume.stat().st_mtime_ns != stamp:
-                break  # it trains; now let it go on for a random moment
-            time.sleep(0.01)
-        time.sleep(float(rng.uniform(0, 0.4)))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills >= 1
-    fit(run, tmp_path / "killed", progress=False)
-    killed, whole = weights_of(tmp_path / "killed"), weights_of(tmp_path / "whole")
-    assert all(torch.equal(killed[key], whole[key]) for key in whole)
+    # Every column without a seam, although the stop fell between two points of the curve.
+    assert (tmp_path / "cut" / "curves.csv").read_text() == (
+        tmp_path / "whole" / "curves.csv"
+    ).read_text()
 
 
 def test_weights_of_another_model_are_refused_with_their_keys(toy_run, tmp_path):
@@ -183,3 +144,130 @@ def test_settings_that_do_not_fit_together_name_both(toy_run):
         toy_run(data={"length": 128})
     with pytest.raises(ConfigError, match=r"tokens_per_step is 32, less than one window"):
         toy_run(budget={"tokens_per_step": 32})
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_folder_of_another_run_is_refused_with_the_keys_that_differ(
+    toy_run, tmp_path, finished
+):
+    def stop(step, metrics):
+        if not finished:
+            raise InterruptedError
+
+    if finished:
+        fit(toy_run(), tmp_path, progress=False)
+    else:
+        with pytest.raises(InterruptedError):
+            fit(toy_run(), tmp_path, progress=False, on_validation=stop)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(
+        ResultsError,
+        match=r"another run: optimizer\.lr is 0\.01 there and 0\.02 here; seed is 0 there",
+    ) as error:
+        fit(toy_run(seed=1, optimizer={"lr": 0.02}), tmp_path, progress=False)
+    assert str(tmp_path) in str(error.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_settings_without_effect_and_the_place_of_the_genome_may_differ(
+    toy_run, toy_fasta, tmp_path
+):
+    first = fit(toy_run(), tmp_path / "run", progress=False)
+    moved = tmp_path / "elsewhere.fa"
+    moved.write_bytes(toy_fasta.read_bytes())
+    trainer = {"validate_every": 0.5, "points": 3, "threads": 1, "checkpoint_every_seconds": 7.0}
+    again = toy_run(data={"genome": str(moved)}, trainer=trainer)
+    assert fit(again, tmp_path / "run", progress=False).record == first.record
+    moved.write_bytes(toy_fasta.read_bytes().replace(b"ACGT", b"ACGA", 1))
+    with pytest.raises(ResultsError, match="genome_digest is"):
+        fit(again, tmp_path / "run", progress=False)
+
+
+def test_divergence_is_an_error_that_names_the_settings_and_finishes_nothing(toy_run, tmp_path):
+    wild = toy_run(optimizer={"lr": 1e30, "gradient_clip": 0.0})
+    with pytest.raises(DivergedError, match=r"diverged.*optimizer\.lr \(it is 1e\+30\)") as error:
+        fit(wild, tmp_path, progress=False)
+    assert isinstance(error.value, ConfigError)
+    assert "optimizer.gradient_clip (0.0; 0 is off)" in str(error.value)
+    assert not {"model.pt", "fit.json"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_last_step_that_ruins_the_weights_is_divergence_too(toy_run, tmp_path):
+    """One step, finite loss, no validation: only the weights show it."""
+    run = toy_run(
+        budget={"tokens": 512},
+        optimizer={"lr": 1e39, "gradient_clip": 0.0},
+        data={"split": {"train": ["chr1"], "valid": [], "test": ["chr3"]}},
+    )
+    with pytest.raises(DivergedError, match="weights is not finite at step 1 of 1"):
+        fit(run, tmp_path, progress=False)
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_speed_is_that_of_training_alone(toy_run, tmp_path, monkeypatch):
+    """On a clock of our own a step takes 1 s, a validation 100 s and a resume point 10 s."""
+    now = [0.0]
+
+    def slowed(function, seconds):
+        def slow(*arguments):
+            now[0] += seconds
+            return function(*arguments)
+
+        return slow
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0], monotonic=time.monotonic)
+    monkeypatch.setattr(callbacks, "time", clock)
+    monkeypatch.setattr(LanguageModule, "training_step", slowed(LanguageModule.training_step, 1.0))
+    monkeypatch.setattr(callbacks.Follow, "validate", slowed(callbacks.Follow.validate, 100.0))
+    monkeypatch.setattr(callbacks, "write_tensors", slowed(callbacks.write_tensors, 10.0))
+    run = toy_run(trainer={"checkpoint_every_seconds": 0.0})
+    record = fit(run, tmp_path, progress=False).record
+    assert now[0] == 24 + 4 * 100 + 24 * 10
+    assert record["seconds"] == 24.0
+    assert record["tokens_per_second"] == 512.0
+
+
+@pytest.mark.parametrize("mixer", ["attention", "hyena"])
+def test_mixed_precision_trains_with_clipping(toy_run, tmp_path, mixer):
+    run = toy_run(trainer={"precision": "bf16"}, model={"mixer": mixer})
+    record = fit(run, tmp_path / "bf16", progress=False).record
+    assert record["precision"] == "bf16-mixed"
+    whole = fit(toy_run(model={"mixer": mixer}), tmp_path / "32", progress=False).record
+    assert record["valid_loss"] == pytest.approx(whole["valid_loss"], abs=0.02)
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_written_weights(toy_run, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        with pytest.raises(ResultsError, match=r"cannot write .*model\.pt"):
+            fit(toy_run(), tmp_path, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "curves.csv"}
+
+
+def test_without_validation_chromosomes_the_record_is_still_json(toy_run, tmp_path):
+    split = {"train": ["chr1"], "valid": [], "test": ["chr3"]}
+    record = fit(toy_run(data={"split": split}), tmp_path, progress=False).record
+    assert record["valid_loss"] is None
+    assert record["valid_accuracy"] is None
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    json.loads((tmp_path / "fit.json").read_text(), parse_constant=refuse)
+
+
+def test_the_callers_generator_is_left_alone(toy_run, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(toy_run(model={"dropout": 0.1}), tmp_path, progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_damaged_resume_point_says_what_to_do(toy_run, tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"half of a checkpoint")
+    with pytest.raises(ResultsError, match=r"last\.ckpt; delete it"):
+        fit(toy_run(), tmp_path, progress=False)

@@ -44,23 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Here and not at exit, so that a closed pipe or a full disk is still ours to report.
             print(end="", flush=True)
     except LightningDNAError as error:
-        print(f"lightning-dna: {error}", file=sys.stderr)
-        return 2
+        return _give_up(str(error), status=2)
     except KeyboardInterrupt:
-        print("lightning-dna: interrupted; run the same command to go on.", file=sys.stderr)
-        return 130
+        return _give_up("interrupted; run the same command to go on.", status=130)
     except BrokenPipeError:
         _drop_stdout()  # the reader of a pipe (`| head`) left early, as readers may
         return 0
     except OSError as error:
         # What the machine refuses (space, permission) is not a mistake of ours: no traceback.
         _drop_stdout()
-        print(
-            f"lightning-dna: {error}; free space or check the permissions, then run the same "
-            "command again.",
-            file=sys.stderr,
-        )
-        return 2
+        advice = "free space or check the permissions, then run the same command again."
+        return _give_up(f"{error}; {advice}", status=2)
+
+
+def _give_up(message: str, *, status: int) -> int:
+    """Say why on stderr, which may itself be a file on a full disk, and return the status."""
+    with contextlib.suppress(OSError):
+        print(f"lightning-dna: {message}", file=sys.stderr)
+    return status
 
 
 def _drop_stdout() -> None:

@@ -6,6 +6,7 @@ the file and nearest name in the message, whole numbers written as ``2e8``, repe
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import json
 import types
@@ -159,8 +160,7 @@ def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Set
             dataclass refuses.
     """
     checked = _check_keys(kind, values, where=where, path="")
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, "root")
+    parser = _parser(kind)
     try:
         parsed = parser.parse_object({"root": checked})
         return parser.instantiate(parsed).root  # type: ignore[no-any-return]
@@ -170,6 +170,14 @@ def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Set
         raise ConfigError(f"{where}: {_plain(str(error))}") from error
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _parser(kind: type) -> jsonargparse.ArgumentParser:
+    """Return the parser of a dataclass; making one costs more than using it."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "root")
+    return parser
 
 
 def _plain(message: str) -> str:
@@ -198,6 +206,8 @@ def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str)
         choices = _choices_in(alternatives)
         if nested is not None and (value is not None or types.NoneType not in alternatives):
             checked[key] = _check_keys(nested, value, where=where, path=f"{path}{key}.")
+        elif value is None and not {types.NoneType, Any} & set(alternatives):
+            raise ConfigError(f"{where}: key '{path}{key}' is empty; give a value or leave it out.")
         elif choices and not isinstance(value, bool | None) and str(value) not in choices:
             raise unknown_name("value", str(value), choices, where=f"{where}: {path}{key}")
         elif choices and type(value) is int:  # `precision: 32`

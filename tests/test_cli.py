@@ -421,6 +421,15 @@ class TestProcess:
         assert done.stderr.startswith("lightning-dna: [Errno 28] No space left on device; free")
         assert len(done.stderr.splitlines()) == 1
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_a_message_that_cannot_be_written_leaves_the_status(self):
+        """As of a worker whose log lies on the disk that is full."""
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                command("show", "quikstart"), stderr=full, check=False, timeout=60, env=buffered()
+            )
+        assert done.returncode == 2
+
     def test_a_closed_stdout_is_no_error(self):
         line = " ".join([*command("list"), ">&-"])
         done = subprocess.run(

@@ -41,7 +41,7 @@ HEAVY = {
     "lightning": ("training/", "data/module.py"),
     "matplotlib": ("report/figures.py",),
     "pyfaidx": ("genome/fasta.py",),
-    "optuna": ("study/tune.py",),
+    "optuna": ("study/tune.py", "study/ranges.py"),
     "jsonargparse": ("settings.py",),
 }
 LIGHT_ROOMS = ("genome", "tokenizers", "stats")

@@ -20,20 +20,9 @@ from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.study.recipe import Arm, Recipe, load_recipe, parse_recipe, resolve_arms
 from lightning_dna.study.views import compared_metrics
 from lightning_dna.tasks.card import TaskCard, load_suite
-from lightning_dna.training.config import RunConfig
+from lightning_dna.training.config import RunConfig, deciding_settings
 
 FORMAT = 1
-
-# Settings that cannot change a result, and so stay out of the hash that names a run.
-_NO_EFFECT = (
-    "accelerator",
-    "validate_every",
-    "points",
-    "checkpoint_every_seconds",
-    "logger",
-    "num_workers",
-    "threads",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +85,7 @@ class Study:
 
 def run_id(run: RunConfig, genome_digest: str) -> str:
     """Hash what decides the trained weights: resolved settings, seed, digest of the sequence."""
-    content = settings.plain(run)
-    for name in _NO_EFFECT:
-        content["trainer"].pop(name, None)
-    for name in ("genome", "simulation", "repeat_bed"):
-        content["data"].pop(name, None)
+    content = deciding_settings(run)
     return settings.fingerprint({"format": FORMAT, "genome": genome_digest, "run": content})
 
 

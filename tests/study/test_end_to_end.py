@@ -68,7 +68,9 @@ def test_a_study_from_recipe_to_report(make_study, tmp_path):
     assert stamps.items() <= {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}.items()
     write_results(grown, out)
     assert (table(out, "estimates.csv")["n_seeds"] == 3).all()
-    assert json.loads((out / "results" / "study.json").read_text())["created"] == described["created"]
+    assert (
+        json.loads((out / "results" / "study.json").read_text())["created"] == described["created"]
+    )
 
 
 def test_each_run_says_what_it_was_made_from(make_study, tmp_path):
@@ -134,9 +136,9 @@ def test_memorize_reads_the_gap_off_the_scores(make_study, tmp_path):
     execute(study, out, workers=1)
     text = memorize(study, out)
     assert (out / "results" / "memorization.md").read_text() == text + "\n"
-    scores = pd.concat(
-        Scores.read(path).frame for path in (out / "runs").rglob("*.parquet")
-    ).query("variant == 'hyena'")
+    scores = pd.concat(Scores.read(path).frame for path in (out / "runs").rglob("*.parquet")).query(
+        "variant == 'hyena'"
+    )
     sums = scores.groupby(["seed", "part"])[["correct", "masked"]].sum()
     shares = (sums["correct"] / sums["masked"]).unstack()
     line = next(line for line in text.splitlines() if line.startswith("| hyena"))

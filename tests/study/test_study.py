@@ -210,11 +210,19 @@ def test_what_cannot_be_run_is_refused_when_the_study_is_loaded(make_study, chan
     ("shared", "error", "words"),
     [
         (
-            {"data": {"length": 4000}, "model": {"max_length": 4000}, "budget": {"tokens_per_step": 4000}},
+            {
+                "data": {"length": 4000},
+                "model": {"max_length": 4000},
+                "budget": {"tokens_per_step": 4000},
+            },
             DataError,
             "arm 'attention': .*4000",
         ),
-        ({"data": {"length": 64}, "model": {"max_length": 64}}, ConfigError, "sequences of 96 bases"),
+        (
+            {"data": {"length": 64}, "model": {"max_length": 64}},
+            ConfigError,
+            "sequences of 96 bases",
+        ),
     ],
 )
 @pytest.mark.usefixtures("add_promoters")

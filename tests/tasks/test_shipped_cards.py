@@ -58,6 +58,9 @@ def test_card_is_listed_in_the_readme(name):
         assert length == str(card.length)
     if card.kind == "classification":
         assert length == str(card.sequence_length)
+        used, of, _ = sizes.partition(" / ")[0].partition(" of ")
+        if card.max_train is not None:
+            assert (used, of) == (f"{card.max_train:,}", " of ")
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -101,9 +104,9 @@ def test_sizes_and_lengths_are_those_of_the_files(data_folder, name):
         assert len(rows) == expected
         assert max(len(row["sequence"]) for row in rows) == longest == card.sequence_length
         assert Counter(row["label"] for row in rows) == labels
-        # A carved part's source is shown as a share of the file.
+        # A carved part's source is shown as a share of the file, a sample as so many of its rows.
         if "/10 of" not in shown[part]:
-            assert shown[part] == f"{expected:,}"
+            assert shown[part].rpartition(" of ")[2] == f"{expected:,}"
 
 
 def published_statistics(data_folder: Path) -> dict[tuple[str, ...], tuple[int, int, dict]]:

@@ -1,0 +1,294 @@
+"""Tuning: the same trials for every arm, also after a stop; what is wrong is refused beforehand."""
+
+import math
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+
+from lightning_dna import settings
+from lightning_dna.errors import ConfigError, ResultsError
+from lightning_dna.study import tune as tuning
+from lightning_dna.study.ranges import check_range, examples, suggest
+from lightning_dna.study.study import load_study
+from lightning_dna.study.tune import tune
+
+SPACE = {
+    "optimizer.lr": {"low": "1e-4", "high": "1e-1", "log": True},
+    "model.heads": {"choices": [1, 2]},
+}
+
+
+@pytest.fixture
+def tiny(make_study):
+    def make(**changes):
+        search = {"trials": 3, "space": SPACE, "budget_fraction": 0.2, "sampler": "random"}
+        return make_study(tune={**search, "pruner": "none", **changes})
+
+    return make
+
+
+@pytest.fixture
+def fake_fit(monkeypatch):
+    """Replace training by a function of the learning rate; return the runs that were asked for."""
+    runs = []
+
+    class Done:
+        def __init__(self, loss):
+            self.record = {"valid_loss": loss}
+
+    def fit(run, folder, *, progress, on_validation):
+        runs.append(run)
+        folder.mkdir(parents=True)
+        loss = abs(math.log10(run.optimizer.lr) + 2) + 1.0
+        on_validation(run.budget.steps, {"valid_loss": loss})
+        return Done(loss)
+
+    monkeypatch.setattr(tuning, "fit", fit)
+    return runs
+
+
+def trials_of(folder):
+    return pd.read_csv(folder / "trials.csv")
+
+
+def test_real_trials_on_their_share_of_the_budget(tiny, tmp_path):
+    text = tune(tiny(trials=1), tmp_path / "out")
+    trials = trials_of(tmp_path / "out")
+    assert trials["arm"].tolist() == ["attention", "hyena"]
+    assert (trials["state"] == "complete").all()
+    assert (trials["last_step"] == 4).all()  # a fifth of 20 steps
+    assert trials["valid_bits_per_base"].between(1.0, 4.0).all()
+    assert "tuned.yaml" in text
+    assert not (tmp_path / "out" / "trials").exists()
+
+
+def test_every_arm_gets_the_same_trials(tiny, fake_fit, tmp_path):
+    tune(tiny(), tmp_path / "out")
+    trials = trials_of(tmp_path / "out")
+    attention, hyena = (frame for _, frame in trials.groupby("arm"))
+    for key in SPACE:
+        assert attention[key].tolist() == hyena[key].tolist()
+    assert len(attention) == 3
+    assert attention["optimizer.lr"].nunique() == 3
+    assert attention["optimizer.lr"].between(1e-4, 1e-1).all()
+    assert {run.seed for run in fake_fit} == {2}  # the study trains with the seeds 0 and 1
+    assert {run.budget.tokens for run in fake_fit} == {1024}
+    assert {run.data.split.test for run in fake_fit} == {("chr3",)}
+
+
+def test_the_tuned_recipe_holds_the_best_settings_and_runs(tiny, fake_fit, tmp_path):
+    study = tiny()
+    tune(study, tmp_path / "out")
+    tuned = load_study(tmp_path / "out" / "tuned.yaml")
+    trials = trials_of(tmp_path / "out")
+    for name, arm in tuned.arms.items():
+        mine = trials[trials["arm"] == name]
+        best = mine.loc[mine["valid_bits_per_base"].idxmin()]
+        assert arm.settings.optimizer.lr == pytest.approx(best["optimizer.lr"])
+        assert arm.settings.model.heads == best["model.heads"]
+        assert arm.settings.model.mixer == study.arms[name].settings.model.mixer
+        assert arm.settings.budget == study.arms[name].settings.budget
+    assert tuned.recipe.comparison == study.recipe.comparison
+    content = yaml.safe_load((tmp_path / "out" / "tuned.yaml").read_text())
+    assert set(content["arms"]["hyena"]["model"]) == {"mixer", "heads"}
+
+
+def test_factors_become_declared_arms(content, write_yaml, fake_fit, tmp_path):
+    del content["arms"]
+    content |= {"factors": {"model.layers": [1, 2]}, "baseline": "1"}
+    content["tune"] = {"trials": 1, "space": {"optimizer.lr": {"low": 0.001, "high": 0.01}}}
+    tune(load_study(write_yaml("factors.yaml", content)), tmp_path / "out")
+    tuned = load_study(tmp_path / "out" / "tuned.yaml")
+    assert [arm.settings.model.layers for arm in tuned.arms.values()] == [1, 2]
+
+
+@pytest.mark.parametrize("stopped_at", [2, 5])
+def test_a_stopped_search_goes_on_as_if_it_had_not_been(
+    tiny, fake_fit, tmp_path, monkeypatch, stopped_at
+):
+    tune(tiny(), tmp_path / "whole")
+    works, calls = tuning.fit, []
+
+    def stops(run, folder, **options):
+        calls.append(run)
+        if len(calls) == stopped_at:
+            raise KeyboardInterrupt
+        return works(run, folder, **options)
+
+    monkeypatch.setattr(tuning, "fit", stops)
+    with pytest.raises(KeyboardInterrupt):
+        tune(tiny(), tmp_path / "out")
+    tune(tiny(), tmp_path / "out")
+    assert len(calls) == 6 + 1
+    after = trials_of(tmp_path / "out").query("state != 'stopped'")
+    whole = trials_of(tmp_path / "whole")
+    columns = ["arm", "state", "valid_bits_per_base", *SPACE]
+    pd.testing.assert_frame_equal(
+        after[columns].reset_index(drop=True), whole[columns], check_exact=True
+    )
+    recipes = [(tmp_path / name / "tuned.yaml").read_text() for name in ("out", "whole")]
+    assert recipes[0] == recipes[1]
+
+
+def test_a_trial_that_a_kill_left_running_is_tried_again(tiny, fake_fit, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        """Stands for kill -9: nothing of Optuna's clean-up runs."""
+
+    works, first = tuning.fit, []
+
+    def dies(run, folder, **options):
+        first.append(run)
+        raise Killed
+
+    monkeypatch.setattr(tuning, "fit", dies)
+    monkeypatch.setattr("optuna.study._optimize._tell_with_warning", raise_again)
+    with pytest.raises(Killed):
+        tune(tiny(), tmp_path / "out")
+    monkeypatch.undo()
+    monkeypatch.setattr(tuning, "fit", works)
+    tune(tiny(), tmp_path / "out")
+    trials = trials_of(tmp_path / "out")
+    assert trials.groupby("arm").size().to_dict() == {"attention": 4, "hyena": 3}
+    assert trials["state"].tolist().count("stopped") == 1
+    again = fake_fit[0]
+    assert again.optimizer == first[0].optimizer
+    assert len(fake_fit) == 6
+
+
+def raise_again(*_, **options):
+    raise options.get("value_or_values") or RuntimeError("killed")
+
+
+def test_a_finished_search_is_not_repeated_and_may_grow(tiny, fake_fit, tmp_path):
+    tune(tiny(), tmp_path / "out")
+    tune(tiny(), tmp_path / "out")
+    assert len(fake_fit) == 6
+    tune(tiny(trials=4), tmp_path / "out")
+    assert len(fake_fit) == 8
+
+
+@pytest.mark.parametrize("change", [{"budget_fraction": 0.5}, {"sampler": "tpe"}, {"seed": 3}])
+def test_trials_of_another_search_are_not_mixed_in(tiny, fake_fit, tmp_path, change):
+    tune(tiny(), tmp_path / "out")
+    with pytest.raises(ResultsError, match=rf"another tune\.{next(iter(change))}"):
+        tune(tiny(**change), tmp_path / "out")
+    assert len(fake_fit) == 6
+
+
+def test_two_searches_do_not_share_a_folder(tiny, fake_fit, tmp_path):
+    study = tiny()
+    with tuning._alone(tmp_path), pytest.raises(ResultsError, match="another process tunes"):
+        tuning._alone(tmp_path).__enter__()
+    tune(study, tmp_path / "out")
+
+
+def test_trials_that_fail_count_and_are_logged(tiny, fake_fit, tmp_path, monkeypatch):
+    works = tuning.fit
+
+    def diverges(run, folder, **options):
+        if run.optimizer.lr > 0.01:
+            raise ConfigError("the loss is not finite")
+        return works(run, folder, **options)
+
+    monkeypatch.setattr(tuning, "fit", diverges)
+    tune(tiny(trials=4), tmp_path / "out")
+    trials = trials_of(tmp_path / "out")
+    assert len(trials) == 8
+    failed = trials[trials["optimizer.lr"] > 0.01]
+    assert len(failed) > 0
+    assert (failed["state"] == "fail").all()
+    assert (failed["failure"] == "the loss is not finite").all()
+
+
+def test_a_search_without_any_finished_trial_says_why(tiny, tmp_path, monkeypatch):
+    class Nothing:
+        record = {"valid_loss": math.nan}
+
+    monkeypatch.setattr(tuning, "fit", lambda *_, **__: Nothing)
+    with pytest.raises(ResultsError, match="no trial of arm 'attention'.*not a number"):
+        tune(tiny(trials=2), tmp_path / "out")
+    assert len(trials_of(tmp_path / "out")) == 4
+
+
+def test_hopeless_trials_are_pruned(tiny, tmp_path, monkeypatch):
+    losses = iter([1.0, 1.1, 1.2, 9.0] * 2)
+
+    def fit(run, folder, *, progress, on_validation):
+        loss = next(losses)
+        on_validation(1, {"valid_loss": loss})
+
+        class Done:
+            record = {"valid_loss": loss}
+
+        return Done
+
+    monkeypatch.setattr(tuning, "fit", fit)
+    text = tune(tiny(trials=4, pruner="median"), tmp_path / "out")
+    states = trials_of(tmp_path / "out")["state"].tolist()
+    assert states == ["complete", "complete", "complete", "pruned"] * 2
+    assert "|" in text
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"optimizer.lrr": {"low": 1, "high": 2}}, "unknown key 'lrr'.*Did you mean 'lr'"),
+        ({"optimiser.lr": {"low": 1, "high": 2}}, "unknown key 'optimiser'"),
+        ({"optimizer.lr": {"low": 2, "high": 1}}, "low must be below high"),
+        ({"optimizer.lr": {"low": 0, "high": 1, "log": True}}, "log: above 0"),
+        ({"optimizer.lr": {"low": "small", "high": 1}}, "'small'; expected a number"),
+        ({"optimizer.lr": {"low": 1}}, r"\{low, high\}"),
+        ({"optimizer.lr": {"low": 1, "high": 2, "step": 1}}, "step"),
+        ({"optimizer.lr": {"low": 1, "high": 2, "log": "sure"}}, "log is 'sure'"),
+        ({"model.heads": {"choices": []}}, "list at least one"),
+        ({"model.heads": {"choices": [[1], [2]]}}, "numbers, texts"),
+        ({"model.heads": {"choices": [2, 3]}}, "3 heads do not divide"),
+        ({"model.dropout": {"low": 0, "high": 1}}, "model.dropout"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused_before_anything_runs(
+    content, write_yaml, tmp_path, fake_fit, space, words
+):
+    content["tune"] = {"trials": 1, "space": space}
+    with pytest.raises(ConfigError, match=words):
+        tune(load_study(write_yaml("toy.yaml", content)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert fake_fit == []
+
+
+def test_tuning_needs_validation_chromosomes(make_study, tmp_path):
+    study = make_study(shared={"data": {"split": {"valid": []}}})
+    with pytest.raises(ConfigError, match="the split has none"):
+        tune(study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("range_", "current", "kind"),
+    [
+        ({"low": 1, "high": 4}, 2, int),
+        ({"low": 1, "high": 4}, None, int),
+        ({"low": 0, "high": 1}, 0.1, float),  # not 0 or 1
+        ({"low": "1e-4", "high": 1, "log": True}, 0.1, float),
+        ({"choices": ["alibi", "rope"]}, None, str),
+        ({"choices": [True, False]}, False, bool),
+    ],
+)
+def test_values_have_the_type_of_their_setting(range_, current, kind):
+    check_range("x", range_)
+    search = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    values = [suggest(search.ask(), "x", range_, current=current) for _ in range(8)]
+    assert {type(value) for value in values} == {kind}
+    assert len(set(values)) > 1
+    if "choices" not in range_:
+        low, high = (float(value) for value in examples(range_))
+        assert all(low <= value <= high for value in values)
+
+
+def test_the_training_seed_is_none_of_the_studys(tiny):
+    config = tiny().recipe.tune
+    assert tuning._training_seed(config, (0, 1, 2, 4)) == 3
+    assert tuning._training_seed(config, (5,)) == 0
+    assert settings.plain(config)["seed"] == 0

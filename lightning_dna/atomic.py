@@ -81,7 +81,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         UnwritableError: If the folder cannot be written to.
     """
-    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

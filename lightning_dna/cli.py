@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from lightning_dna import __version__, catalog
 from lightning_dna.errors import LightningDNAError, unknown_name
@@ -48,27 +48,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _give_up("interrupted; run the same command to go on.", status=130)
     except BrokenPipeError:
-        _drop_stdout()  # the reader of a pipe (`| head`) left early, as readers may
+        _drop(sys.stdout)  # the reader of a pipe (`| head`) left early, as readers may
         return 0
     except OSError as error:
         # What the machine refuses (space, permission) is not a mistake of ours: no traceback.
-        _drop_stdout()
+        _drop(sys.stdout)
         advice = "free space or check the permissions, then run the same command again."
         return _give_up(f"{error}; {advice}", status=2)
 
 
 def _give_up(message: str, *, status: int) -> int:
     """Say why on stderr, which may itself be a file on a full disk, and return the status."""
-    with contextlib.suppress(OSError):
-        print(f"lightning-dna: {message}", file=sys.stderr)
+    try:
+        print(f"lightning-dna: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
     return status
 
 
-def _drop_stdout() -> None:
+def _drop(stream: TextIO) -> None:
     """Send what is still buffered nowhere, so that the interpreter does not complain at exit."""
-    # A stand-in for stdout (in a notebook, in a test) has no file to turn away.
+    # A stand-in for a stream (in a notebook, in a test) has no file to turn away.
     with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

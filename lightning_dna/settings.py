@@ -160,7 +160,7 @@ def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Set
             dataclass refuses.
     """
     checked = _check_keys(kind, values, where=where, path="")
-    parser = _parser(kind)
+    parser = _parser(kind)  # type: ignore[arg-type]  # a class is hashable, whatever it is of
     try:
         parsed = parser.parse_object({"root": checked})
         return parser.instantiate(parsed).root  # type: ignore[no-any-return]

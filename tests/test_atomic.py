@@ -15,12 +15,22 @@ from lightning_dna.atomic import UnwritableError
 from lightning_dna.errors import ResultsError
 
 
+def names_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def write_half(path, error):
+    with atomic.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error("no")
+
+
 def test_a_file_replaces_the_one_before_and_leaves_nothing_beside_it(tmp_path):
     path = tmp_path / "deep" / "er" / "a.txt"
     atomic.write_text(path, "one")
     atomic.write_text(path, "zwei ä")
     assert path.read_text(encoding="utf-8") == "zwei ä"
-    assert os.listdir(path.parent) == ["a.txt"]
+    assert names_in(path.parent) == ["a.txt"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -28,11 +38,10 @@ def test_what_fails_in_between_changes_nothing(tmp_path, error):
     path = tmp_path / "a.txt"
     path.write_text("before")
     expected = UnwritableError if error is OSError else error
-    with pytest.raises(expected), atomic.replacing(path) as temporary:
-        temporary.write_text("half")
-        raise error("no")
+    with pytest.raises(expected):
+        write_half(path, error)
     assert path.read_text() == "before"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names_in(tmp_path) == ["a.txt"]
 
 
 def test_a_file_in_the_way_of_the_folder(tmp_path):
@@ -46,7 +55,7 @@ def test_a_folder_in_the_way_of_the_file(tmp_path):
     (tmp_path / "a.txt" / "b").mkdir(parents=True)
     with pytest.raises(ResultsError, match="cannot write"):
         atomic.write_text(tmp_path / "a.txt", "x")
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names_in(tmp_path) == ["a.txt"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to a read-only folder")
@@ -70,7 +79,7 @@ def test_no_room_for_the_whole_file(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert path.read_text() == "before"
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names_in(tmp_path) == ["a.txt"]
 
 
 def test_a_kill_leaves_the_old_file_and_a_partial_that_can_be_told(tmp_path):
@@ -94,7 +103,7 @@ with atomic.replacing(Path(sys.argv[1])) as temporary:
     assert atomic.is_partial(left)
     assert not atomic.is_partial(path)
     atomic.remove_partial(tmp_path)
-    assert os.listdir(tmp_path) == ["a.txt"]
+    assert names_in(tmp_path) == ["a.txt"]
 
 
 def test_readers_never_see_half_a_file(tmp_path):
@@ -115,11 +124,13 @@ for i in range(10**9):
         process.kill()
 
 
-def test_json_is_sorted_and_read_back(tmp_path):
+def test_json_keeps_the_order_of_its_keys_and_is_read_back(tmp_path):
+    """The arms of a study are shown in the order in which its recipe declares them."""
     path = tmp_path / "a.json"
-    atomic.write_json(path, {"b": [1, None], "a": "ä"})
-    assert list(json.loads(path.read_text())) == ["a", "b"]
-    assert atomic.read_json(path) == {"b": [1, None], "a": "ä"}
+    atomic.write_json(path, {"hyena": 1, "attention": {"z": 2, "b": 3}})
+    assert list(atomic.read_json(path)) == ["hyena", "attention"]
+    assert list(atomic.read_json(path)["attention"]) == ["z", "b"]
+    assert path.read_text().endswith("}\n")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff", b""])

@@ -174,7 +174,7 @@ def logit_interval(
     share = (observed - low) / (high - low)
     centre = np.log(share / (1 - share))
     reach = t_quantile((1 + level) / 2, df) * se / (high - low) / (share * (1 - share))
-    shares = 1 / (1 + np.exp(-np.array([centre - reach, centre + reach])))
+    shares = special.expit(np.array([centre - reach, centre + reach]))  # no overflow at any width
     limits = low + (high - low) * shares
     return Interval(low=float(limits[0]), high=float(limits[1]))
 

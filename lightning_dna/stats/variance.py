@@ -162,6 +162,10 @@ def crossed_variance(
     uncertainty += example**2 / example_df if example > 0 else 0.0
     total = example + seed
     df = total**2 / uncertainty if uncertainty > 0 else example_df
+    # Satterthwaite's df of a sum is never below that of its least certain part; where the residual
+    # was taken off, the formula alone could go below 1, and its interval beyond all numbers.
+    fewest = min([len(arm.observed) for arm in arms], default=2) - 1
+    df = max(df, min(example_df, float(max(fewest, 1))))
     return VarianceComponents(example=example, seed=seed, residual=residual, df=df)
 
 

@@ -4,7 +4,9 @@ A worker takes the first cell that is free and not finished, works on it, and go
 is left. The runner only starts workers, replaces those that were killed, and reports progress.
 """
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +30,7 @@ MAX_DEATHS_PER_CELL = 12
 MAX_DEATHS_AT_START = 25
 _AT_START = ""  # the key of these deaths; no cell has an empty name
 _POLL_SECONDS = 0.25
+_LITTLE_SPACE = 64 * 1024  # bytes; a worker that could not even write its log met a full disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +193,8 @@ def _look_after(worker: _Worker, jobs: Sequence[Job], deaths: Counter[str]) -> N
         return
     if code > 0:
         lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        if not lines and shutil.disk_usage(worker.log.parent).free < _LITTLE_SPACE:
+            raise unwritable(worker.log, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         reason = lines[-1] if lines else f"exit status {code}"
         raise ResultsError(f"a worker stopped: {reason} (its log: {worker.log})")
     if code < 0 and not _blame(worker.process.pid, -code, jobs, deaths):

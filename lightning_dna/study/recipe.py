@@ -308,7 +308,10 @@ def _check_arms_differ(arms: Mapping[str, Arm], *, where: str) -> None:
     """Refuse two arms with the same settings: their comparison would be a tautology."""
     seen: dict[str, str] = {}
     for name, arm in arms.items():
-        mark = settings.fingerprint(settings.plain(arm.settings))
+        plain = settings.plain(arm.settings)
+        # `position: null` is the scheme that the mixer implies, and no other model than naming it.
+        plain["model"]["position"] = arm.settings.model.position_scheme
+        mark = settings.fingerprint(plain)
         if mark in seen:
             raise ConfigError(
                 f"{where}: arms '{seen[mark]}' and '{name}' resolve to the same settings; "

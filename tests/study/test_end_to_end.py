@@ -68,9 +68,8 @@ def test_a_study_from_recipe_to_report(make_study, tmp_path):
     assert stamps.items() <= {p: p.stat().st_mtime_ns for p in out.rglob("*.parquet")}.items()
     write_results(grown, out)
     assert (table(out, "estimates.csv")["n_seeds"] == 3).all()
-    assert (
-        json.loads((out / "results" / "study.json").read_text())["created"] == described["created"]
-    )
+    again = json.loads((out / "results" / "study.json").read_text())
+    assert again["created"] == described["created"]
 
 
 def test_each_run_says_what_it_was_made_from(make_study, tmp_path):
@@ -165,12 +164,12 @@ def test_memorize_needs_windows_of_the_training_chromosomes(make_study, tmp_path
 
 def test_a_file_in_the_way_stops_before_anything_is_written(make_study, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(ResultsError, match="cannot write .*study.json"):
+    with pytest.raises(ResultsError, match=r"cannot write .*study\.json"):
         execute(make_study(), tmp_path / "out", workers=1)
     assert (tmp_path / "out").read_text() == "mine"
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years of work")
-    with pytest.raises(ResultsError, match="not empty and holds no study.json"):
+    with pytest.raises(ResultsError, match=r"not empty and holds no study\.json"):
         execute(make_study(), foreign, workers=1)
     assert [path.name for path in foreign.iterdir()] == ["thesis.txt"]

@@ -1,4 +1,4 @@
-"""Executors with fake jobs: failures are kept, no cell runs twice at once, the dead are replaced."""
+"""Executors with fake jobs: failures kept, no cell twice at once, the dead replaced."""
 
 import json
 import os
@@ -171,7 +171,7 @@ def test_a_worker_with_an_error_of_its_own_ends_the_study_with_its_last_words(tm
 
 def test_a_log_folder_that_cannot_be_made_is_a_results_error(tmp_path):
     (tmp_path / "logs").write_text("a file")
-    with pytest.raises(ResultsError, match="cannot write .*logs"):
+    with pytest.raises(ResultsError, match=r"cannot write .*logs"):
         run_workers(tmp_path, fake(tmp_path, 1), "good")
 
 

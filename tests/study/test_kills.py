@@ -2,13 +2,13 @@
 
 import multiprocessing
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,7 +45,7 @@ def some_cell_started(out: Path, after: float) -> bool:
     return any(path.stat().st_mtime > after for path in out.glob("runs/*/attempts.jsonl"))
 
 
-def kill_at_random(recipe: Path, out: Path, *, kills: int, rng: random.Random) -> list[str]:
+def kill_at_random(recipe: Path, out: Path, *, kills: int, rng: np.random.Generator) -> list[str]:
     """Kill the runner or a worker, again and again; return who was killed."""
     killed: list[str] = []
     runner = start(recipe, out)
@@ -59,7 +59,7 @@ def kill_at_random(recipe: Path, out: Path, *, kills: int, rng: random.Random) -
         time.sleep(rng.uniform(0.0, 2.0))
         if runner.poll() is not None:
             break
-        victim = rng.choice([runner.pid, *children_of(runner.pid)])
+        victim = int(rng.choice([runner.pid, *children_of(runner.pid)]))
         killed.append("runner" if victim == runner.pid else "worker")
         os.kill(victim, signal.SIGKILL)
         if victim == runner.pid:
@@ -73,9 +73,8 @@ def check_same_scores(one: Path, other: Path) -> int:
     tables = sorted(path.relative_to(one) for path in one.rglob("*.parquet"))
     assert tables == sorted(path.relative_to(other) for path in other.rglob("*.parquet"))
     for name in tables:
-        pd.testing.assert_frame_equal(
-            Scores.read(one / name).frame, Scores.read(other / name).frame
-        )
+        frames = (Scores.read(folder / name).frame for folder in (one, other))
+        pd.testing.assert_frame_equal(*frames)
     return len(tables)
 
 
@@ -97,14 +96,14 @@ def check_study(study, folder: Path, *, whole: Path) -> None:
 def test_ten_kills_of_runner_and_workers_change_no_score(make_study, tmp_path):
     study = long_study(make_study, seeds=[0, 1, 2, 3], steps=1500)
     out = tmp_path / "killed"
-    killed = kill_at_random(tmp_path / "toy.yaml", out, kills=10, rng=random.Random(0))
+    killed = kill_at_random(tmp_path / "toy.yaml", out, kills=10, rng=np.random.default_rng(0))
     assert len(killed) == 10, f"the study ended after {killed}; make its cells longer"
     check_study(study, out, whole=tmp_path / "whole")
 
 
 def test_three_kills_of_runners_that_share_a_folder_change_no_score(make_study, tmp_path):
     study = long_study(make_study, seeds=[0, 1], steps=250)
-    out, rng = tmp_path / "killed", random.Random(0)
+    out, rng = tmp_path / "killed", np.random.default_rng(0)
     # The server imports torch once, so that a process is there at once; the kills are as real.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["lightning_dna.study.run", "lightning_dna.study.compare"])
@@ -121,7 +120,7 @@ def test_three_kills_of_runners_that_share_a_folder_change_no_score(make_study, 
         while not some_cell_started(out, began) and time.time() < limit:
             time.sleep(0.02)
         time.sleep(rng.uniform(0.0, 0.5))
-        victim = rng.randrange(2)
+        victim = int(rng.integers(2))
         runners[victim].kill()
         runners[victim].join()
         kills += runners[victim].exitcode == -signal.SIGKILL

@@ -84,14 +84,14 @@ def test_attempts_are_kept_in_order_and_damaged_lines_passed_over(cell):
 def test_a_file_in_the_way_is_a_results_error(tmp_path):
     (tmp_path / "runs").write_text("mine")
     cell = CellFolder(tmp_path / "runs" / "x", ("a",))
-    with pytest.raises(ResultsError, match="cannot write .*runs/x"), cell.claim():
+    with pytest.raises(ResultsError, match=r"cannot write .*runs/x"), cell.claim():
         pass
     assert cell.state() is State.PLANNED
 
 
 def test_a_lock_or_attempt_that_cannot_be_written_is_a_results_error(cell):
     (cell.folder / "attempts.jsonl").mkdir(parents=True)
-    with cell.claim(), pytest.raises(ResultsError, match="cannot write .*attempts"):
+    with cell.claim(), pytest.raises(ResultsError, match=r"cannot write .*attempts"):
         cell.record_attempt()
     (cell.folder / "lock").unlink()
     (cell.folder / "lock").mkdir()

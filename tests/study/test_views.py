@@ -55,11 +55,8 @@ def test_each_view_is_its_own_sum(scores):
         assert value(views[name], "mlm_accuracy") == pytest.approx(accuracy)
         assert value(views[name], "bits_per_base") == pytest.approx(bits)
         assert value(views[name], "cross_entropy") == pytest.approx(bits * math.log(2))
-        assert (views[name][0].task, views[name][0].variant, views[name][0].seed) == (
-            name,
-            "arm",
-            3,
-        )
+        (one,) = views[name]
+        assert (one.task, one.variant, one.seed) == (name, "arm", 3)
 
 
 def test_strata_of_a_window_are_one_example(scores):

@@ -25,14 +25,21 @@ def examples(part) -> Examples:
 @pytest.mark.slow
 def test_an_arm_that_cannot_see_long_range_loses_on_the_long_range_task():
     """The cap of additive local evidence is 0.725 accuracy, the best possible 0.95."""
-    task = simulated_task("long_range", n_train=3000, n_valid=400, n_test=1000, length=LENGTH, seed=1)
+    task = simulated_task(
+        "long_range", n_train=3000, n_valid=400, n_test=1000, length=LENGTH, seed=1
+    )
     train, valid, test = (examples(part) for part in (task.train, task.valid, task.test))
     config = FineTuneConfig(epochs=6, lr=2e-3, batch_size=16, patience=6, metric="accuracy")
     accuracy = {}
     for name, reach in (("everything", None), ("sixteen bases", 16)):
         model = build_model(
             ModelConfig(
-                position="rope", width=64, layers=2, heads=4, max_length=LENGTH, attention_reach=reach
+                position="rope",
+                width=64,
+                layers=2,
+                heads=4,
+                max_length=LENGTH,
+                attention_reach=reach,
             ),
             seed=0,
         )

@@ -1,6 +1,5 @@
 """Files are there whole or not at all, whatever happens while they are written."""
 
-import json
 import os
 import resource
 import signal

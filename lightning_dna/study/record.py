@@ -1,6 +1,6 @@
 """Writing ``results/``: the tables from which the report is a pure function."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def _study(
         "planned": [list(row) for row in planned],
         "version": lightning_dna.__version__,
         "created": record.get("created", ""),
-        "recipe": yaml.safe_dump(dict(study.content), sort_keys=False),
+        "recipe": yaml.safe_dump(_without_folders(study.content), sort_keys=False),
         "notes": notes,
     }
 
@@ -113,6 +113,21 @@ def _remarks(
             "machines); provenance.json in each run's folder tells them apart"
         )
     return remarks
+
+
+def _without_folders(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Name files in the recipe without this machine's folders: a report is read elsewhere."""
+    shown = dict(content)
+    data = dict((shown.get("shared") or {}).get("data") or {})
+    for key in ("genome", "repeat_bed"):
+        if data.get(key):
+            data[key] = Path(data[key]).name
+    if data:
+        shown["shared"] = {**shown["shared"], "data": data}
+    for key in ("tasks_root", "suite"):
+        if shown.get(key):
+            shown[key] = Path(shown[key]).name
+    return shown
 
 
 def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.DataFrame:

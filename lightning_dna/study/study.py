@@ -166,18 +166,13 @@ def record_study(study: Study, folder: Path) -> None:
         "format": FORMAT,
         "version": lightning_dna.__version__,
         "name": study.name,
-        "content": settings_of(study),
+        "content": dict(study.content),
         "runs": {cell.name: cell.run_id for cell in study.cells()},
         "created": before.get("created", now),
         "declared": before.get("declared", declared),
     }
     if record != before:
         atomic.write_json(folder / "study.json", record)
-
-
-def settings_of(study: Study) -> dict[str, Any]:
-    """Return the recipe's content as plain values."""
-    return dict(study.content)
 
 
 def _check_same(study: Study, record: Mapping[str, Any], folder: Path) -> None:

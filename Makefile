@@ -14,6 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	$(BIN)/python -c 'from lightning_dna.stats.backend import warm_up; warm_up()'
 	touch $@
 
 quickstart: install
@@ -33,6 +34,7 @@ check: install
 
 bench: install
 	$(BIN)/python benchmarks/speed/data_path.py
+	$(BIN)/python benchmarks/speed/bootstrap.py
 
 clean:
 	rm -rf $(VENV) quickstart dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

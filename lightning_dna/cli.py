@@ -9,11 +9,13 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
 from lightning_dna import __version__, catalog
+from lightning_dna.commands import calibrate, compare, power
 from lightning_dna.errors import LightningDNAError, unknown_name
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ A study in four commands:
   lightning-dna plan quickstart           its arms, parameters, FLOPs, time and memory
   lightning-dna run quickstart --out out  run what is missing, then write out/report.html
   lightning-dna report out                the report again, from the results on disk
+Predictions of your own models, from files:
+  lightning-dna compare A.csv B.csv --baseline A
 """
 
 
@@ -137,12 +141,34 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     verb.add_argument("study", type=Path, help="results folder")
     verb.set_defaults(verb=_memorize)
 
+    _add_predictions(commands)
+
     verb = commands.add_parser(_HIDDEN)  # started by `run --workers`; not in the help
     verb.add_argument("study", type=Path)
     verb.add_argument("--threads", type=int, default=0)
     verb.add_argument("--parent", type=int, required=True)
     verb.set_defaults(verb=_worker)
     return parser, frozenset(commands.choices)
+
+
+def _add_predictions(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands that read files of predictions; their help ends in examples."""
+    rooms: tuple[tuple[str, ModuleType, Callable[[argparse.Namespace], int | None], str], ...] = (
+        ("compare", compare, _compare, "compare your own predictions"),
+        ("power", power, _power, "how many examples and seeds a difference needs"),
+        ("calibrate", calibrate, _calibrate, "do intervals and tests keep their promise?"),
+    )
+    for name, room, answer, meaning in rooms:
+        verb = commands.add_parser(
+            name,
+            help=meaning,
+            description=f"{meaning[:1].upper()}{meaning[1:]}{'' if meaning.endswith('?') else '.'}",
+            epilog=room.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        room.add_arguments(verb)
+        verb.set_defaults(verb=answer)
 
 
 def _add_recipe(verb: argparse.ArgumentParser) -> None:
@@ -275,6 +301,26 @@ def _memorize(options: argparse.Namespace) -> None:
     from lightning_dna.study.study import open_study
 
     print(memorize(open_study(options.study), options.study))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Compare files of predictions."""
+    text = compare.run(options)
+    print(text, end="")
+    if options.output is not None:
+        print(f"written: {options.output}", file=sys.stderr)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    """Measure false-positive rates and coverage; exit status 1 if a limit is not kept."""
+    text, passed = calibrate.run(options)
+    print(text, end="")
+    return 0 if passed else 1
+
+
+def _power(options: argparse.Namespace) -> None:
+    """Print what a comparison can detect."""
+    print(power.run(options), end="")
 
 
 def _worker(options: argparse.Namespace) -> None:

@@ -208,10 +208,12 @@ def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str)
             checked[key] = _check_keys(nested, value, where=where, path=f"{path}{key}.")
         elif value is None and not {types.NoneType, Any} & set(alternatives):
             raise ConfigError(f"{where}: key '{path}{key}' is empty; give a value or leave it out.")
-        elif choices and not isinstance(value, bool | None) and str(value) not in choices:
-            raise unknown_name("value", str(value), choices, where=f"{where}: {path}{key}")
-        elif choices and type(value) is int:  # `precision: 32`
-            checked[key] = str(value)
+        elif choices and not isinstance(value, bool | None):
+            listed = isinstance(value, list | tuple) and _has_list(alternatives)
+            for one in value if listed else (value,):
+                if str(one) not in choices:
+                    raise unknown_name("value", str(one), choices, where=f"{where}: {path}{key}")
+            checked[key] = str(value) if type(value) is int else value  # `precision: 32`
         elif int in alternatives and float not in alternatives and bool not in alternatives:
             checked[key] = _whole(value)
         else:
@@ -228,11 +230,19 @@ def _dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
 
 
 def _choices_in(alternatives: tuple[Any, ...]) -> tuple[str, ...]:
-    """Return the texts that are allowed where nothing else but ``None`` is, else nothing."""
+    """Return the texts that are allowed, alone or listed, where nothing else is, else nothing."""
     literals = [one for one in alternatives if typing.get_origin(one) is typing.Literal]
-    if len(literals) != 1 or set(alternatives) - {literals[0], types.NoneType}:
+    if len(literals) != 1:
+        return ()
+    lists = {one for one in alternatives if typing.get_args(one) == (literals[0], ...)}
+    if set(alternatives) - {literals[0], types.NoneType} - lists:
         return ()
     return tuple(str(choice) for choice in typing.get_args(literals[0]))
+
+
+def _has_list(alternatives: tuple[Any, ...]) -> bool:
+    """Tell whether a list of values is among the alternatives."""
+    return any(typing.get_origin(one) is tuple for one in alternatives)
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

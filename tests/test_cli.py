@@ -100,13 +100,25 @@ class TestHelp:
     def test_lists_the_commands_but_not_the_hidden_one(self):
         status, out, err = run("--help")
         assert (status, err) == (0, "")
-        for command in ("list", "show", "plan", "run", "status", "retry", "report", "tune"):
+        for command in ("list", "show", "plan", "run", "status", "retry", "report", "compare"):
             assert re.search(rf"^ +{command} ", out, re.MULTILINE)
         assert "worker" not in out.partition("A study in four commands")[0]
 
     @pytest.mark.parametrize(
         "command",
-        ["list", "show", "plan", "run", "status", "retry", "report", "tune", "memorize"],
+        [
+            "list",
+            "show",
+            "plan",
+            "run",
+            "status",
+            "retry",
+            "report",
+            "tune",
+            "memorize",
+            "compare",
+            "power",
+        ],
     )
     def test_of_every_command(self, command):
         status, out, err = run(command, "--help")
@@ -125,7 +137,7 @@ class TestHelp:
     def test_an_unknown_command_suggests_the_nearest(self):
         status, out, err = run("lst")
         assert (status, out) == (2, "")
-        assert err.startswith("lightning-dna: unknown command 'lst'; allowed: list, memorize, ")
+        assert err.startswith("lightning-dna: unknown command 'lst'; allowed: calibrate, compare, ")
         assert err.endswith("Did you mean 'list'?\n")
         assert "worker" not in err
 

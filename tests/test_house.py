@@ -99,10 +99,13 @@ def test_annotations_are_real():
     ] == []
 
 
+FRONTS = (PACKAGE, PACKAGE / "stats")  # these load their public names on first use
+
+
 def test_init_files_import_nothing_heavy():
     """Importing one light module must not pull in its neighbours: folders' inits are docstrings."""
     for path in FILES:
-        if path.name == "__init__.py" and path.parent != PACKAGE:
+        if path.name == "__init__.py" and path.parent not in FRONTS:
             body = ast.parse(text_of(path)).body
             assert len(body) == 1, name_of(path)
             assert isinstance(body[0], ast.Expr), name_of(path)

@@ -20,6 +20,7 @@ ROOT = "lightning_dna"
 # From the roof to the ground. A room may import whatever lies lower, and itself.
 LAYERS = (
     {"cli"},
+    {"commands"},
     {"report"},
     {"study"},
     {"tasks"},
@@ -60,6 +61,10 @@ LIGHT_FILES = (
     "errors.py",
     "catalog.py",
     "cli.py",
+    "commands/__init__.py",
+    "commands/compare.py",
+    "commands/power.py",
+    "commands/prediction_files.py",
     "__init__.py",
     "__main__.py",
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lightning_dna
+import lightning_dna.stats
 
 PACKAGE = Path(lightning_dna.__file__).parent
 GROUND_FLOOR = {"settings", "errors", "catalog", "study.factors", "study.recipe"}
@@ -53,16 +54,28 @@ def test_public_name(name):
     assert name in dir(lightning_dna)
 
 
+@pytest.mark.parametrize("name", lightning_dna.stats.__all__)
+def test_public_name_of_the_statistics(name):
+    found = getattr(lightning_dna.stats, name)
+    assert inspect.getdoc(found)
+    assert name in dir(lightning_dna.stats)
+    if name not in ("METRICS",):
+        assert found.__name__ == name
+        assert found.__module__.startswith("lightning_dna.stats.")
+
+
 def test_an_unknown_public_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'Genom'"):
         _ = lightning_dna.Genom
+    with pytest.raises(AttributeError, match="has no attribute 'comparing'"):
+        _ = lightning_dna.stats.comparing
 
 
 def test_the_ground_floor_shows_examples():
     assert set(with_examples()) >= GROUND_FLOOR
 
 
-@pytest.mark.parametrize("module", ["", *with_examples()])
+@pytest.mark.parametrize("module", ["", "stats", *with_examples()])
 def test_docstring_examples(module, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     outcome = doctest.testmod(importlib.import_module(f"lightning_dna.{module}".rstrip(".")))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lightning_dna.report.series import CurvePanel, Panel
+from lightning_dna.report.series import CurvePanel, Panel, StripPanel
 
 # Okabe and Ito's colours in an order that keeps neighbours apart; told apart by marker as well.
 COLOURS = ("#1f2937", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D46")
@@ -46,6 +46,21 @@ PART_NAMES = {
     "test": "held-out chromosome",
     "repeat": "inside repeats",
     "unique": "outside repeats",
+}
+
+STRIP_STYLES: dict[str, tuple[str, str, str]] = {
+    "held": ("#0072B2", "#0072B2", "o"),
+    "liberal": ("#b3261e", "#b3261e", "^"),
+    "conservative": ("#E69F00", "#E69F00", "v"),
+    "flagged": ("#6b7280", "#ffffff", "o"),
+    "reported": ("#1f2937", "#1f2937", "o"),
+}
+STRIP_NAMES = {
+    "held": "within limits",
+    "liberal": "errs too often",
+    "conservative": "covers too often",
+    "flagged": "flagged, not judged",
+    "reported": "one cell",
 }
 
 _INK, _FAINT = "#374151", "#d7dce3"
@@ -187,6 +202,39 @@ def parts(panels: Sequence[Panel], *, prefix: str) -> str:
             _title(ax, panel.title)
             ax.set_xlabel(panel.axis)
         _legend(figure, _part_legend(panels))
+        return _svg(figure, prefix)
+
+
+def strips(panels: Sequence[StripPanel], *, prefix: str) -> str:
+    """Draw calibration: one row per label, one mark per cell, the allowed band behind them."""
+    with _house_style():
+        most = max(len({mark.label for mark in panel.marks}) for panel in panels)
+        figure, axes = _grid(len(panels), 3, row_height=1.25 + 0.3 * most)
+        for panel, ax in zip(panels, axes, strict=True):
+            labels = list(dict.fromkeys(mark.label for mark in panel.marks))
+            ax.axvspan(*panel.band, color="#eaf1f9", linewidth=0, zorder=0)
+            ax.axvline(panel.nominal, color=_INK, linewidth=0.9, zorder=1)
+            for number, mark in enumerate(panel.marks):
+                colour, fill, marker = STRIP_STYLES[mark.kind]
+                # Marks of a row are spread by the golden ratio, so that equal values stay apart.
+                height = len(labels) - 1 - labels.index(mark.label)
+                height_in_row = height + 0.6 * ((number * 0.618034) % 1 - 0.5)
+                ax.plot(
+                    [mark.value],
+                    [height_in_row],
+                    marker=marker,
+                    markersize=3.2,
+                    markerfacecolor=fill,
+                    markeredgecolor=colour,
+                    linestyle="none",
+                    alpha=0.7,
+                    zorder=3,
+                )
+            _arm_axis(ax, labels, labelled=True)
+            _title(ax, panel.title)
+            ax.set_xlabel(panel.axis)
+        kinds = {mark.kind for panel in panels for mark in panel.marks}
+        _legend(figure, [(STRIP_NAMES[k], STRIP_STYLES[k]) for k in STRIP_STYLES if k in kinds])
         return _svg(figure, prefix)
 
 

@@ -1,7 +1,8 @@
 """How numbers are written: one row per metric, and the few number formats of the report."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from lightning_dna.stats.metrics import METRICS
 
@@ -69,6 +70,13 @@ _DISPLAY: dict[str, tuple[str, str, str, float, int]] = {
     "f1": ("F1", "", "", 1.0, 4),
     "macro_f1": ("Macro F1", "", "", 1.0, 4),
     "mcc": ("Matthews correlation", "", "", 1.0, 4),
+    "auroc": ("AUROC", "", "", 1.0, 4),
+    "auprc": ("AUPRC (average precision)", "", "", 1.0, 4),
+    "pearson": ("Pearson correlation", "", "", 1.0, 4),
+    "spearman": ("Spearman correlation", "", "", 1.0, 4),
+    "r2": ("R²", "", "", 1.0, 4),
+    "mse": ("Mean squared error", "", "", 1.0, 4),
+    "mae": ("Mean absolute error", "", "", 1.0, 4),
     "bits_per_base": ("Bits per base", "bits", "bits", 1.0, 4),
     "cross_entropy": ("Cross-entropy", "nats", "nats", 1.0, 4),
 }
@@ -92,6 +100,23 @@ def display(metric: str) -> Display:
         decimals=decimals,
         greater_is_better=None if known is None else known.greater_is_better,
     )
+
+
+def adapted(shown: Display, errors: Sequence[float]) -> Display:
+    """Return a display with two digits of the smallest standard error, for any unit of measure.
+
+    Args:
+        shown: How the metric is shown; kept where its own digits are fixed by its scale.
+        errors: Standard errors.
+
+    Example:
+        >>> adapted(display("mean"), [12.3]).number(4567.8), adapted(display("mean"), []).decimals
+        ('4\u2009568', 4)
+    """
+    known = [error for error in errors if math.isfinite(error) and error > 0]
+    if not known:
+        return shown
+    return replace(shown, decimals=max(0, min(12, 1 - math.floor(math.log10(min(known))))))
 
 
 def fixed(value: float, decimals: int, *, sign: bool = False) -> str:

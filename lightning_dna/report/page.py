@@ -10,16 +10,8 @@ from lightning_dna.errors import ResultsError
 from lightning_dna.report.exports import csv_table, latex_tables, markdown, markdown_table
 from lightning_dna.report.results import Results, load_results
 from lightning_dna.report.sections import Section, key_facts, sections
-from lightning_dna.report.tables import main_tables
+from lightning_dna.report.tables import VERDICT_SYMBOLS, main_tables
 from lightning_dna.report.wording import place, reference_sentence, verdict_sentence
-
-VERDICT_SYMBOLS = {
-    "better": "▲",
-    "worse": "▼",
-    "equivalent": "≈",
-    "inconclusive": "○",
-    "neutral": "◆",
-}
 
 
 def render(folder: Path, out: Path | None = None) -> Path:

@@ -57,6 +57,17 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StripPanel:
+    """Many values per label on one axis, with the value that is promised and its allowed band."""
+
+    title: str
+    axis: str
+    marks: tuple[Mark, ...]
+    nominal: float
+    band: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Line:
     """One learning curve: of one seed, or the mean of an arm's seeds (``seed`` is ``None``)."""
 

@@ -23,6 +23,15 @@ from lightning_dna.report.wording import task_title, verdict_label
 # More (task, metric) pairs than this make a table too wide to print; it is cut into several.
 PAIRS_PER_TABLE = 2
 
+VERDICT_SYMBOLS = {
+    "better": "▲",
+    "worse": "▼",
+    "equivalent": "≈",
+    "non-inferior": "△",
+    "inconclusive": "○",
+    "neutral": "◆",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -315,7 +324,10 @@ def cost_cells(results: Results, name: str) -> list[Cell]:
     return [*cells, Cell(text=fixed(cost.peak_memory_mib / 1024, 2))]
 
 
-_TERMINAL = str.maketrans({MINUS: "-", ABSENT: "-", NO_BREAK: " ", "\u2009": ",", "∞": "inf"})
+_TERMINAL = str.maketrans(
+    {MINUS: "-", ABSENT: "-", NO_BREAK: " ", "\u2009": ",", "∞": "inf", "±": "+/-", "×": "x"}
+    | {"“": '"', "”": '"', "²": "2"}
+)
 
 
 def terminal_table(results: Results) -> str:
@@ -370,4 +382,9 @@ def terminal_table(results: Results) -> str:
         )
         blocks.append(f"{task_title(task)}: {shown.title} ({unit})\n{table}")
     # A terminal may know no letters beyond its locale; a report must not end in a coding error.
-    return "\n\n".join(blocks).translate(_TERMINAL)
+    return for_terminal("\n\n".join(blocks))
+
+
+def for_terminal(text: str) -> str:
+    """Return text in letters that every terminal has."""
+    return text.translate(_TERMINAL)

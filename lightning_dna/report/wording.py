@@ -30,7 +30,13 @@ _FLAGS = {
     "too_few_clusters": "fewer than four effective clusters of examples: no interval is given",
     "too_few_units": "fewer than two independent units: no interval is given",
     "few_minority": "fewer than ten examples of the rarest class: the interval is a rough one",
+    "few_tasks": "fewer than six tasks stand for all tasks like them: the interval is a rough one",
     "single_class": "only one class among the true labels",
+    "constant_target": "all true values are equal, so the metric is not defined",
+    "constant_scores": "all scores of a model are equal, so there is nothing to rank",
+    "bca_fallback": "all resamples lie on one side of the estimate, where BCa limits are not"
+    " defined; percentile limits stand in",
+    "studentized_undefined": "more than 1 % of the resamples have no standard error of their own",
     "undefined": "the metric is not defined on these examples",
     "undefined_replicates": "the metric was undefined in more than 1 % of the resamples",
     "too_many_undefined": "the metric was undefined in more than 10 % of the resamples: no interval"

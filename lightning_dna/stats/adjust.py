@@ -1,5 +1,6 @@
 """Multiplicity: p-values of a declared family, adjusted together."""
 
+import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -54,8 +55,10 @@ def max_t(observed: Floats, replicates: Floats, *, step_down: bool = True) -> Fl
     Unlike Holm it knows that the hypotheses are correlated: they share examples.
 
     Args:
-        observed: (hypotheses,) absolute test statistics; NaN marks a hypothesis not tested.
-        replicates: (resamples, hypotheses) absolute statistics under the null, one scale for all.
+        observed: (hypotheses,) test statistics, absolute ones for two-sided tests; NaN marks a
+            hypothesis not tested.
+        replicates: (resamples, hypotheses) statistics under the null, on the same scale; NaN marks
+            an undefined one, which never exceeds anything.
         step_down: Drop rejected hypotheses from the maximum one after the other.
 
     Returns:
@@ -70,7 +73,7 @@ def max_t(observed: Floats, replicates: Floats, *, step_down: bool = True) -> Fl
     if len(tested) == 0:
         return adjusted
     order = tested[np.argsort(-observed[tested], kind="stable")]
-    ranked = np.nan_to_num(replicates[:, order], nan=0.0)
+    ranked = np.where(np.isnan(replicates[:, order]), -np.inf, replicates[:, order])
     # Column k holds the maximum over the hypotheses that are still in play at step k.
     highest = np.maximum.accumulate(ranked[:, ::-1], axis=1)[:, ::-1]
     if not step_down:
@@ -80,11 +83,42 @@ def max_t(observed: Floats, replicates: Floats, *, step_down: bool = True) -> Fl
     return adjusted
 
 
-def normal_scores(p: Floats) -> Floats:
-    """Return the absolute normal quantile of two-sided p-values.
+def max_t_critical(replicates: Floats, level: float) -> float:
+    """Return the value that the largest statistic exceeds with probability 1 - level.
+
+    It fits ``max_t(..., step_down=False)``: a statistic is above it exactly when its adjusted
+    p-value is at most 1 - level.
+
+    Args:
+        replicates: As in ``max_t``, with the columns of the tested hypotheses.
+        level: Simultaneous coverage wanted.
+
+    Returns:
+        The critical value.
+
+    Raises:
+        StatsError: If there are too few replicates for the level.
+
+    Example:
+        >>> max_t_critical(np.arange(1.0, 20.0)[:, None], 0.8)
+        16.0
+    """
+    rank = int((1 - level) * (len(replicates) + 1) + 1e-9)
+    if rank < 1:
+        fewest = math.ceil(1 / (1 - level) - 1 - 1e-6)
+        raise StatsError(
+            f"simultaneous intervals at level {level:g} need {fewest} or more resamples; "
+            f"found {len(replicates)}"
+        )
+    highest = np.where(np.isnan(replicates), -np.inf, replicates).max(axis=1)
+    return float(np.sort(highest)[-rank])
+
+
+def normal_scores(p: Floats, *, two_sided: bool = True) -> Floats:
+    """Return the normal quantile of p-values, large for small p; absolute for two-sided ones.
 
     A t statistic with few degrees of freedom is put on the scale of the replicates by its p-value,
     so that max-T keeps the correction for few clusters.
     """
-    scores: Floats = -special.ndtri(np.maximum(p, SMALLEST_P) / 2)
+    scores: Floats = -special.ndtri(np.maximum(p, SMALLEST_P) / (2 if two_sided else 1))
     return scores

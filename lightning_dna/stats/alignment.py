@@ -23,13 +23,17 @@ class AlignedTask:
         present: (variants, seeds) whether that pair was given; ragged sets are allowed.
         example_id: (n,) sorted ids, so that the order of the input never matters.
         classes: (k,) sorted labels, ``[0, 1]`` if all labels are 0 or 1; empty without labels.
-        y_true: (n,) positions in ``classes``, or ``None``.
+        y_true: (n,) positions in ``classes``, or ``None`` (also where the truth is real numbers).
         y_pred: (n, variants, seeds) positions in ``classes``, -1 where absent, or ``None``.
+        target: (n,) the truth as numbers, or ``None`` if it is text or not given.
+        y_score: (n, variants, seeds) scores, else numeric predictions; NaN where absent; or
+            ``None``.
         weight: (n,) importance weights, or ``None``.
         numerator: (n, variants, seeds) per metric name, NaN where absent.
         denominator: Like ``numerator``.
         cluster: (n,) positions in ``cluster_id``, or ``None``.
         cluster_id: (clusters,) sorted cluster names, or ``None``.
+        n_dropped: Number of examples that an inner join left out.
     """
 
     task: str
@@ -40,11 +44,14 @@ class AlignedTask:
     classes: Array
     y_true: Integers | None
     y_pred: Integers | None
+    target: Floats | None
+    y_score: Floats | None
     weight: Floats | None
     numerator: Mapping[str, Floats]
     denominator: Mapping[str, Floats]
     cluster: Integers | None
     cluster_id: Array | None
+    n_dropped: int = 0
 
     @property
     def n_examples(self) -> int:
@@ -52,12 +59,15 @@ class AlignedTask:
         return len(self.example_id)
 
 
-def align(preds: Sequence[Predictions], *, how: Literal["strict"] = "strict") -> AlignedTask:
+def align(
+    preds: Sequence[Predictions], *, how: Literal["strict", "inner"] = "strict"
+) -> AlignedTask:
     """Bring the predictions of one task into one order, refusing every disagreement.
 
     Args:
         preds: One entry per (variant, seed) of a single task.
-        how: ``"strict"``: every entry has exactly the same examples; there is no silent inner join.
+        how: ``"strict"``: every entry has exactly the same examples. ``"inner"``: only the examples
+            that all entries have are kept, and the number of the others is recorded.
 
     Returns:
         The aligned task; its content does not depend on the order of entries within a variant or
@@ -67,17 +77,13 @@ def align(preds: Sequence[Predictions], *, how: Literal["strict"] = "strict") ->
         StatsError: If tasks differ, a (variant, seed) repeats, ids are missing or surplus, or true
             labels, weights or clusters of one id disagree (up to 10 ids are listed).
     """
-    if how != "strict":
-        raise StatsError(f"align: how={how!r} is not offered; allowed: 'strict'")
+    if how not in ("strict", "inner"):
+        raise StatsError(f"align: how={how!r} is not offered; allowed: 'strict', 'inner'")
     if not preds:
         raise StatsError("align: no predictions were given")
     first = preds[0]
     _check_keys(preds)
-    orders = [np.argsort(entry.example_id) for entry in preds]
-    ids = first.example_id[orders[0]]
-    for entry, order in zip(preds, orders, strict=True):
-        _check_ids(first, ids, entry, entry.example_id[order])
-
+    orders, dropped = _orders(preds, how)
     variants = tuple(dict.fromkeys(entry.variant for entry in preds))
     seeds = tuple(sorted({int(entry.seed) for entry in preds}))
     slots = [(variants.index(entry.variant), seeds.index(int(entry.seed))) for entry in preds]
@@ -90,21 +96,51 @@ def align(preds: Sequence[Predictions], *, how: Literal["strict"] = "strict") ->
         (None, None) if clusters is None else np.unique(clusters, return_inverse=True)
     )
     classes, true_codes, pred_codes = _coded_labels(preds, orders, slots, present, y_true)
+    numeric = y_true is not None and y_true.dtype.kind in "if"
     return AlignedTask(
         task=first.task,
         variants=variants,
         seeds=seeds,
         present=present,
-        example_id=ids,
+        example_id=first.example_id[orders[0]],
         classes=classes,
         y_true=true_codes,
         y_pred=pred_codes,
+        target=np.asarray(y_true, dtype=np.float64) if numeric else None,
+        y_score=_scores(preds, orders, slots, present),
         weight=_agreed("weight", preds, orders),
         numerator=_stacked("numerators", preds, orders, slots, present),
         denominator=_stacked("denominators", preds, orders, slots, present),
         cluster=cluster,
         cluster_id=cluster_id,
+        n_dropped=dropped,
     )
+
+
+def _orders(preds: Sequence[Predictions], how: str) -> tuple[list[Integers], int]:
+    """Return for every entry the positions of the common examples in sorted order of their ids.
+
+    Also returns how many different examples were left out.
+    """
+    orders = [np.argsort(entry.example_id) for entry in preds]
+    first = preds[0]
+    ids = first.example_id[orders[0]]
+    if how == "strict":
+        for entry, order in zip(preds, orders, strict=True):
+            _check_ids(first, ids, entry, entry.example_id[order])
+        return orders, 0
+    total = ids
+    for entry in preds[1:]:
+        _check_kinds(first, ids, entry, entry.example_id)
+        ids = np.intersect1d(ids, entry.example_id, assume_unique=True)
+        total = np.union1d(total, entry.example_id)
+    if len(ids) == 0:
+        raise StatsError("align: the entries have no example in common; check how ids are written")
+    kept = [
+        order[np.isin(entry.example_id[order], ids, assume_unique=True)]
+        for entry, order in zip(preds, orders, strict=True)
+    ]
+    return kept, len(total) - len(ids)
 
 
 def _check_keys(preds: Sequence[Predictions]) -> None:
@@ -121,12 +157,7 @@ def _check_keys(preds: Sequence[Predictions]) -> None:
 
 def _check_ids(first: Predictions, ids: Array, entry: Predictions, found: Array) -> None:
     """Raise when ``entry`` does not hold exactly the sorted ``ids`` of ``first``."""
-    if ids.dtype.kind != found.dtype.kind:
-        kinds = {"i": "integers", "U": "text"}
-        raise StatsError(
-            f"align: example_id of {first.name} are {kinds[ids.dtype.kind]}, those of {entry.name} "
-            f"are {kinds[found.dtype.kind]}; write them the same way"
-        )
+    _check_kinds(first, ids, entry, found)
     if len(ids) == len(found) and (ids == found).all():
         return
     missing, surplus = np.setdiff1d(ids, found), np.setdiff1d(found, ids)
@@ -136,6 +167,16 @@ def _check_ids(first: Predictions, ids: Array, entry: Predictions, found: Array)
         f"align: {entry.name} {' and '.join(parts)} (compared with {first.name}); "
         "score all variants on the same examples"
     )
+
+
+def _check_kinds(first: Predictions, ids: Array, entry: Predictions, found: Array) -> None:
+    """Raise when the ids of one entry are numbers and those of the other text."""
+    if ids.dtype.kind != found.dtype.kind:
+        kinds = {"i": "integers", "U": "text"}
+        raise StatsError(
+            f"align: example_id of {first.name} are {kinds[ids.dtype.kind]}, those of {entry.name} "
+            f"are {kinds[found.dtype.kind]}; write them the same way"
+        )
 
 
 def _agreed(field: Column, preds: Sequence[Predictions], orders: Sequence[Array]) -> Array | None:
@@ -149,7 +190,7 @@ def _agreed(field: Column, preds: Sequence[Predictions], orders: Sequence[Array]
     reference = np.asarray(getattr(preds[0], field))[orders[0]]
     for entry, order in zip(preds, orders, strict=True):
         values = np.asarray(getattr(entry, field))[order]
-        if values.dtype.kind != reference.dtype.kind:
+        if {values.dtype.kind, reference.dtype.kind} not in ({"i"}, {"f"}, {"i", "f"}, {"U"}):
             raise StatsError(
                 f"align: {field} of {entry.name} is {values.dtype}, of {preds[0].name} "
                 f"{reference.dtype}; write it the same way"
@@ -170,7 +211,10 @@ def _coded_labels(
     present: Array,
     y_true: Array | None,
 ) -> tuple[Array, Integers | None, Integers | None]:
-    """Return the classes, and true and predicted labels as positions in them."""
+    """Return the classes, and true and predicted labels as positions in them.
+
+    Real numbers have neither; predictions that are real in any entry are no labels at all.
+    """
     given = [entry.y_pred is not None for entry in preds]
     if any(given) and not all(given):
         without = preds[given.index(False)].name
@@ -180,8 +224,10 @@ def _coded_labels(
         for entry, order in zip(preds, orders, strict=True)
         if entry.y_pred is not None
     ]
+    if any(values.dtype.kind == "f" for values in predicted):
+        predicted = []
     labels = predicted + ([] if y_true is None else [y_true])
-    if not labels:
+    if not labels or (y_true is not None and y_true.dtype.kind == "f"):
         return np.zeros(0, dtype=np.int64), None, None
     if len({values.dtype.kind for values in labels}) > 1:
         raise StatsError(
@@ -200,6 +246,26 @@ def _coded_labels(
     return classes, true_codes, codes
 
 
+def _scores(
+    preds: Sequence[Predictions],
+    orders: Sequence[Array],
+    slots: Sequence[tuple[int, int]],
+    present: Array,
+) -> Floats | None:
+    """Return the scores as (n, variants, seeds): ``y_score``, else numeric ``y_pred``."""
+    scored = [entry.y_score is not None for entry in preds]
+    if any(scored) and not all(scored):
+        without = preds[scored.index(False)].name
+        raise StatsError(f"align: {without} has no y_score, others have; give it for all or none")
+    given = [entry.y_score if entry.y_score is not None else entry.y_pred for entry in preds]
+    values = np.full((len(orders[0]), *present.shape), np.nan)
+    for column, order, (variant, seed) in zip(given, orders, slots, strict=True):
+        if column is None or column.dtype.kind == "U":
+            return None
+        values[:, variant, seed] = column[order]
+    return values
+
+
 def _stacked(
     field: Literal["numerators", "denominators"],
     preds: Sequence[Predictions],
@@ -211,7 +277,7 @@ def _stacked(
     names = {metric for entry in preds for metric in getattr(entry, field)}
     stacked = {}
     for metric in sorted(names):
-        values = np.full((preds[0].n_examples, *present.shape), np.nan)
+        values = np.full((len(orders[0]), *present.shape), np.nan)
         for entry, order, (variant, seed) in zip(preds, orders, slots, strict=True):
             if metric not in getattr(entry, field):
                 raise StatsError(

@@ -1,55 +1,30 @@
 """From aligned predictions to replicates, with one set of weights for all variants and metrics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from zlib import crc32
 
 import numpy as np
+from numpy.random import SFC64, Generator, SeedSequence
 
 from lightning_dna.errors import StatsError
 from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.columns import UnitStatistics, example_statistics, sum_by_cluster
-from lightning_dna.stats.kernels import (
-    BLOCK,
-    ExactSums,
-    block_generator,
-    draw_counts,
-    merge_equal_units,
-)
+from lightning_dna.stats.jackknife import observed_and_influence
+from lightning_dna.stats.kernels import Cells, ExactSums, merge_equal_units
 from lightning_dna.stats.metrics import Metric, resolve_metrics
-from lightning_dna.stats.predictions import Array, Floats, Integers
-from lightning_dna.stats.replicates import Replicates, Unit
+from lightning_dna.stats.plan import ResamplingPlan
+from lightning_dna.stats.predictions import Floats, Integers
+from lightning_dna.stats.ranked import Order
+from lightning_dna.stats.ranked_lanes import RankedLanes
+from lightning_dna.stats.replicates import Replicates
+from lightning_dna.stats.sampling import Sampler
+from lightning_dna.stats.weights import BLOCK
 
+_SPAN_BYTES = 32 * 2**20
+"""Memory for the sums of one span of blocks."""
 
-@dataclass(frozen=True, kw_only=True)
-class ResamplingPlan:
-    """How to resample.
-
-    Attributes:
-        n_resamples: Number of replicates, 2 or more; 9999 makes p-values multiples of 1/10000.
-        unit: Resample examples, or whole clusters of examples that are not independent.
-        weights: Law of the resample counts; ``"multinomial"`` is sampling with replacement.
-        seed: Seed of the random streams, 0 or more.
-
-    Raises:
-        StatsError: If a value is not allowed.
-    """
-
-    n_resamples: int = 9999
-    unit: Unit = "example"
-    weights: Literal["multinomial"] = "multinomial"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        if self.n_resamples < 2:
-            raise StatsError(f"n_resamples must be 2 or more, not {self.n_resamples}")
-        if self.unit not in ("example", "cluster"):
-            raise StatsError(f"unit must be 'example' or 'cluster', not {self.unit!r}")
-        if self.weights != "multinomial":
-            raise StatsError(f"weights must be 'multinomial', not {self.weights!r}")
-        if self.seed < 0:
-            raise StatsError(f"seed must be 0 or more, not {self.seed}")
+_CELL_STREAM, _CELL_BLOCK = 0x43454C4C, 1024
+"""Key of the streams of ``draws="cell"``, and the replicates of each."""
 
 
 def bootstrap_metrics(
@@ -57,13 +32,14 @@ def bootstrap_metrics(
 ) -> Replicates:
     """Compute metrics, their replicates and their influence values.
 
-    Memory beside the result is that of the unit-level columns and of 64 replicates of weights.
+    Memory beside the result is that of the unit-level columns and of a few blocks of weights.
 
     Args:
         task: Aligned predictions.
         metrics: Names of rows of ``METRICS``, or rows.
         plan: How to resample. The values of a variant and metric depend on ``plan.seed``, the name
-            of the task and the data of that variant, and on nothing else.
+            of the task and the data of that variant, and on nothing else (with ``draws="cell"``
+            on the set of variants too).
 
     Returns:
         Replicates with axes (resamples, variants, seeds, metrics).
@@ -73,19 +49,18 @@ def bootstrap_metrics(
         StatsError: If a metric does not fit the data, or clusters are wanted and absent.
     """
     rows = resolve_metrics(metrics)
-    examples = example_statistics(task, rows)
-    if plan.unit == "cluster":
-        if task.cluster is None:
-            raise StatsError(
-                f"task '{task.task}': unit='cluster' needs cluster_id in the predictions; give it, "
-                "or use unit='example' if examples are independent"
-            )
-        units, sizes = sum_by_cluster(examples, task.cluster), np.bincount(task.cluster)
+    by_cluster = plan.unit == "cluster"
+    examples, units, sizes = _units(task, rows, by_cluster=by_cluster)
+    observed, influence = observed_and_influence(units, rows, task, by_cluster=by_cluster)
+    sampler = Sampler(plan=plan, task=task.task, n_units=len(sizes), strata=_strata(task, plan))
+    # In memory the replicates of one number lie side by side: they are read together ever after.
+    values = np.full((*task.present.shape, len(rows), plan.n_resamples), np.nan).transpose(
+        3, 0, 1, 2
+    )
+    if plan.draws == "cell":
+        _fill_by_cell(values, units, rows, task, plan)
     else:
-        units, sizes = examples, np.ones(task.n_examples, dtype=np.int64)
-    n_units = len(sizes)
-    observed, influence = _influence(units, rows, task.present)
-    values = _replicates(units, rows, task, plan)
+        _fill(values, units, rows, task, sampler)
     counts = None if task.y_true is None else np.bincount(task.y_true)
     return Replicates(
         task=task.task,
@@ -97,68 +72,142 @@ def bootstrap_metrics(
         values=values,
         observed=observed,
         influence=influence,
-        example_influence=_influence(examples, rows, task.present)[1]
-        if plan.unit == "cluster"
+        example_influence=observed_and_influence(examples, rows, task, by_cluster=False)[1]
+        if by_cluster
         else None,
         n_undefined=np.isnan(values).sum(axis=0) * task.present[:, :, None],
-        parts=(n_units,),
+        parts=(len(sizes),),
         n_examples=task.n_examples,
         effective_units=float(sizes.sum()) ** 2 / float((sizes.astype(np.float64) ** 2).sum()),
         minority=None
         if counts is None
         else int(counts[counts > 0].min() if (counts > 0).sum() > 1 else 0),
         statistics=(units,),
-        variance_correction=n_units / (n_units - 1) if n_units > 1 else 1.0,
-        rng_seed=plan.seed,
+        variance_correction=_correction(plan, sampler),
+        plan=plan,
+        tasks=(task,),
+        samplers=(sampler,),
+        tie_fraction=_tie_fraction(units, rows, task),
     )
 
 
-def _replicates(
-    units: UnitStatistics, metrics: tuple[Metric, ...], task: AlignedTask, plan: ResamplingPlan
-) -> Floats:
-    """Return (resamples, variants, seeds, metrics) values, block after block."""
-    n_units = len(units.matrix)
-    merged = merge_equal_units(units.matrix)
-    cells, n_cells = (None, 0) if merged is None else merged
-    rows = units.matrix
-    if cells is not None:
-        rows = rows[np.unique(cells, return_index=True)[1]]
-    sums_of = ExactSums(rows, total_weight=n_units)
-    present = np.nonzero(task.present)
-    positions = [index[present].T for index in units.index]  # (columns, pairs) per metric
-    values = np.full((plan.n_resamples, *task.present.shape, len(metrics)), np.nan)
-    for start in range(0, plan.n_resamples, BLOCK):
-        stop = min(start + BLOCK, plan.n_resamples)
-        generator = block_generator(plan.seed, task.task, start // BLOCK)
-        sums = sums_of(draw_counts(generator, n_units, stop - start, cells, n_cells))
-        for number, metric in enumerate(metrics):
-            pairs = metric.value(sums[positions[number]])  # (pairs, replicates)
-            values[start:stop, present[0], present[1], number] = pairs.T
-    return values
+def _units(
+    task: AlignedTask, metrics: tuple[Metric, ...], *, by_cluster: bool
+) -> tuple[UnitStatistics, UnitStatistics, Integers]:
+    """Return statistics by example and by unit, and the number of examples of each unit."""
+    examples = example_statistics(task, metrics)
+    if not by_cluster:
+        return examples, examples, np.ones(task.n_examples, dtype=np.int64)
+    if task.cluster is None:
+        raise StatsError(
+            f"task '{task.task}': unit='cluster' needs cluster_id in the predictions; give it, "
+            "or use unit='example' if examples are independent"
+        )
+    return examples, sum_by_cluster(examples, task.cluster), np.bincount(task.cluster)
 
 
-def _influence(
-    units: UnitStatistics, metrics: tuple[Metric, ...], present: Array
-) -> tuple[Floats, Floats]:
-    """Return the observed metrics and the derivative of each with respect to each unit's weight.
+def _strata(task: AlignedTask, plan: ResamplingPlan) -> tuple[Integers, ...] | None:
+    """Return the positions of the examples of every true class, where the plan asks for them."""
+    if plan.strata is None:
+        return None
+    if task.y_true is None:
+        raise StatsError(
+            f"task '{task.task}': strata='class' needs y_true with class labels; use strata=None"
+        )
+    return tuple(np.flatnonzero(task.y_true == label) for label in np.unique(task.y_true))
 
-    A metric that does not change when all weights double has derivatives that sum to 0 (Euler), so
-    they are centred as they stand, and the sum of their squares estimates the variance.
+
+def _correction(plan: ResamplingPlan, sampler: Sampler) -> float:
+    """Return the factor that makes the variance of a resampled mean unbiased.
+
+    Strata each have their own; the largest is on the safe side.
     """
-    shape = (*present.shape, len(metrics))
-    observed = np.full(shape, np.nan)
-    influence = np.full((len(units.matrix), *shape), np.nan)
-    totals = ExactSums(units.matrix, total_weight=len(units.matrix))(
-        np.ones((1, len(units.matrix)), dtype=np.float32)
-    )[:, 0]
+    sizes = [sampler.n_units] if sampler.strata is None else [len(s) for s in sampler.strata]
+    extra = 1 if plan.weights == "bayesian" else 0
+    return max([(size + extra) / (size - 1) for size in sizes if size > 1], default=1.0)
+
+
+def _fill(
+    values: Floats,
+    units: UnitStatistics,
+    metrics: tuple[Metric, ...],
+    task: AlignedTask,
+    sampler: Sampler,
+) -> None:
+    """Fill in all metrics, block after block; each block of weights is drawn once."""
+    present = np.nonzero(task.present)
+    summed = [number for number, metric in enumerate(metrics) if metric.kind != "ranked"]
+    ranked = None if len(summed) == len(metrics) else RankedLanes(units, metrics, task, sampler)
+    cells = _worthwhile_cells(units, sampler) if ranked is None else None
+    rows = units.matrix if cells is None else cells.rows
+    sums_of = ExactSums(rows, sampler.total_weight, sampler.compiled)
+    blocks = sampler.blocks
+    step = max(1, _SPAN_BYTES // (8 * BLOCK * max(sums_of.n_columns, 1)))
+    for start in range(0, len(blocks), step):
+        some = blocks[start : start + step]
+        first, last = sampler.span(some[0]).start, sampler.span(some[-1]).stop
+        sums = np.empty((sums_of.n_columns, last - first))
+
+        def work(block: int, sums: Floats = sums, first: int = first) -> None:
+            span = sampler.span(block)
+            if cells is not None:
+                weights = sampler.cell_counts(block, cells)
+            else:
+                weights = sampler.weights(block)
+            sums[:, span.start - first : span.stop - first] = sums_of(weights)
+            if ranked is not None:
+                ranked.fill(values[span], weights)
+
+        sampler.each(some, work)
+        for number in summed:
+            columns = units.index[number][present].T  # (columns, pairs)
+            pairs = metrics[number].value(sums[columns])  # (pairs, replicates)
+            values[first:last, present[0], present[1], number] = pairs.T
+
+
+def _worthwhile_cells(units: UnitStatistics, sampler: Sampler) -> Cells | None:
+    """Return the cells of equal units, where counting cells is less work than counting units."""
+    if sampler.compiled is None or sampler.strata is not None:
+        return None
+    return merge_equal_units(units.matrix, most=sampler.n_units // BLOCK)
+
+
+def _fill_by_cell(
+    values: Floats,
+    units: UnitStatistics,
+    metrics: tuple[Metric, ...],
+    task: AlignedTask,
+    plan: ResamplingPlan,
+) -> None:
+    """Fill in metrics from multinomial counts of the cells of equal units."""
+    unfit = [metric.name for metric in metrics if metric.kind == "ranked"]
+    cells = None if unfit else merge_equal_units(units.matrix, most=task.n_examples)
+    if cells is None:
+        raise StatsError(
+            f"task '{task.task}': draws='cell' is for metrics of counts; {', '.join(unfit)} needs "
+            "draws='unit'"
+        )
+    sums_of = ExactSums(cells.rows, total_weight=task.n_examples)
+    present = np.nonzero(task.present)
+    for block in range(-(-plan.n_resamples // _CELL_BLOCK)):
+        key = (crc32(task.task.encode()), block, _CELL_STREAM)
+        generator = Generator(SFC64(SeedSequence(plan.seed, spawn_key=key)))
+        span = slice(block * _CELL_BLOCK, min((block + 1) * _CELL_BLOCK, plan.n_resamples))
+        shares = cells.sizes / task.n_examples
+        counts = generator.multinomial(task.n_examples, shares, size=span.stop - span.start)
+        sums = sums_of(counts.T)
+        for number, metric in enumerate(metrics):
+            columns = units.index[number][present].T
+            values[span, present[0], present[1], number] = metric.value(sums[columns]).T
+
+
+def _tie_fraction(units: UnitStatistics, metrics: tuple[Metric, ...], task: AlignedTask) -> Floats:
+    """Return the share of examples with tied scores by variant and seed."""
+    result = np.full(task.present.shape, np.nan)
     for number, metric in enumerate(metrics):
-        for variant, seed in np.argwhere(present):
-            columns: Integers = units.index[number][variant, seed]
-            sums = totals[columns]
-            observed[variant, seed, number] = metric.value(sums[:, None])[0]
-            gradient = metric.gradient(sums)
-            effect = np.zeros(len(units.matrix))
-            for column, slope in zip(columns, gradient, strict=True):
-                effect = effect + units.matrix[:, column] * slope
-            influence[:, variant, seed, number] = effect
-    return observed, influence
+        if metric.kind == "ranked":
+            for variant, seed in np.argwhere(task.present):
+                column = units.index[number][variant, seed, 0]
+                result[variant, seed] = Order.of(units.scores[:, column]).tie_fraction
+            break
+    return result

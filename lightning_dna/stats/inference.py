@@ -1,37 +1,30 @@
 """One estimate and all that is said about it: error, interval, test, policy for odd data."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 
 from lightning_dna.errors import StatsError
-from lightning_dna.stats.exchange import exchange_p_value
+from lightning_dna.stats.hypothesis_tests.permutation import contrast_permutation_test
 from lightning_dna.stats.intervals import (
-    Alternative,
     Interval,
-    Method,
-    check_choices,
     confidence_interval,
     logit_interval,
     monte_carlo_error,
     p_value,
 )
-from lightning_dna.stats.power import design_effect
 from lightning_dna.stats.predictions import Floats
+from lightning_dna.stats.question import Question
 from lightning_dna.stats.replicates import Replicates
-from lightning_dna.stats.variance import (
-    Arm,
-    arm_of,
-    combined,
-    crossed_variance,
-    effective_df,
-    example_variance,
-    mean_influence,
+from lightning_dna.stats.standard_errors import (
+    SIGNS,
+    ErrorEstimate,
+    estimate_influence,
+    jackknife_deviations,
+    replicate_errors,
+    standard_error,
 )
-
-Scope = Literal["checkpoint", "procedure"]
+from lightning_dna.stats.variance import arm_of, combined
 
 FEW_UNITS = 10
 """Fewer effective clusters, or examples of the rarest class: the interval carries a flag."""
@@ -40,59 +33,21 @@ FEWEST_CLUSTERS = 4
 UNDEFINED_FLAG, UNDEFINED_LIMIT = 0.01, 0.10
 """Share of undefined replicates above which there is a flag, and no interval."""
 
-SIGNS = (1, -1)
-"""Of the variant and of the baseline."""
-
 NAN = float("nan")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """How an estimate is to be judged.
-
-    Attributes:
-        scope: ``"checkpoint"``: these trained weights, examples are random. ``"procedure"``:
-            training again would give other weights, seeds are random too.
-        level: Coverage of intervals.
-        method: Interval method.
-        alternative: Direction of the test.
-        paired_seeds: Whether equal seeds mean equal initial weights and data order in both arms.
-    """
-
-    scope: Scope
-    level: float = 0.95
-    method: Method = "se-t"
-    alternative: Alternative = "two-sided"
-    paired_seeds: bool = False
-
-    def __post_init__(self) -> None:
-        """Check every field."""
-        if self.scope not in get_args(Scope):
-            raise StatsError(
-                f"scope {self.scope!r}; say 'checkpoint' (these trained weights) or 'procedure' "
-                "(training with other seeds too)"
-            )
-        check_choices(self.method, self.level, self.alternative)
-        if self.scope == "procedure" and self.method != "se-t":
-            raise StatsError(
-                f"method '{self.method}' resamples examples only; scope='procedure' needs 'se-t'"
-            )
-        if self.scope == "checkpoint" and self.paired_seeds:
-            raise StatsError(
-                "paired_seeds belongs to scope='procedure'; a checkpoint has no seed noise"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
     """Result for one variant, or for a variant minus a baseline; NaN where there is none.
 
-    The fields are those of the rows in ``tables``.
+    The fields are those of the rows in ``tables``; ``error`` holds what the standard error is made
+    of.
     """
 
     estimate: float
     n_undefined: int
     flags: tuple[str, ...]
+    error: ErrorEstimate | None = None
     se: float = NAN
     df: float = NAN
     low: float = NAN
@@ -100,13 +55,17 @@ class Inference:
     percentile_low: float = NAN
     percentile_high: float = NAN
     p: float = NAN
-    design_effect: float = NAN
     mc_error: float = NAN
 
     @property
     def tested(self) -> bool:
         """Whether there is an interval and a test."""
         return bool(np.isfinite(self.p))
+
+    @property
+    def spread(self) -> bool:
+        """Whether there is a test and a standard error above 0."""
+        return self.tested and self.se > 0
 
 
 def infer(
@@ -137,10 +96,13 @@ def infer(
         flags=_data_flags(reps, metric, variants, question),
     )
     if not np.isfinite(result.estimate):
-        return _flagged(result, "undefined")
+        return _flagged(result, *_reasons(reps, metric, variants), "undefined")
     if min(reps.parts) < 2:
         return _flagged(result, "too_few_units")
-    result = _with_error(result, reps, metric, variants, arms, question)
+    error = standard_error(reps, metric, variants, arms, question)
+    if error.mismatch:
+        result = _flagged(result, "se_mismatch")
+    result = replace(result, error=error, se=error.se, df=error.df)
     if len(variants) == 2 and _identical(reps, metric, variants):
         return _flagged(_at_point(replace(result, estimate=0.0, se=0.0), p=1.0), "identical")
     if result.n_undefined > UNDEFINED_LIMIT * reps.n_resamples:
@@ -150,7 +112,8 @@ def infer(
     if result.se == 0:
         p = _exchange_p(result, reps, metric, variants, question)
         return _flagged(_at_point(result, p=p), "zero_variance")
-    return _with_interval(result, draws, question)
+    inputs = _method_inputs(reps, metric, variants, result, question)
+    return _with_interval(result, draws, question, inputs)
 
 
 def bounded(result: Inference, reps: Replicates, metric: int, level: float) -> Inference:
@@ -176,36 +139,41 @@ def bounded(result: Inference, reps: Replicates, metric: int, level: float) -> I
     return replace(result, low=max(result.low, row.low), high=min(result.high, row.high))
 
 
-def _with_error(
-    result: Inference,
+@dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """What an interval method reads beside estimate and replicates."""
+
+    se: float
+    influence: Floats | None = None
+    replicate_se: Floats | None = None
+    flags: tuple[str, ...] = ()
+
+
+def _method_inputs(
     reps: Replicates,
     metric: int,
     variants: tuple[int, ...],
-    arms: Sequence[Arm],
+    result: Inference,
     question: Question,
+) -> _Inputs:
+    """Compute what the method of the question needs, and nothing for the others."""
+    influence = estimate_influence(reps, metric, variants)
+    if question.method == "bca":
+        deviations = jackknife_deviations(reps, metric, variants)
+        return _Inputs(se=result.se, influence=influence if deviations is None else deviations)
+    if question.method == "studentized":
+        se, errors = replicate_errors(reps, influence)
+        undefined = np.count_nonzero(errors <= 0)
+        flagged = undefined > UNDEFINED_FLAG * reps.n_resamples
+        flags = ("studentized_undefined",) if flagged else ()
+        return _Inputs(se=se, replicate_se=errors, flags=flags)
+    return _Inputs(se=result.se)
+
+
+def _with_interval(
+    result: Inference, draws: Floats, question: Question, inputs: _Inputs
 ) -> Inference:
-    """Add standard error, degrees of freedom and design effect."""
-    influence = mean_influence(reps.influence, reps.present, variants, SIGNS, metric)
-    df = effective_df(influence, reps.parts)
-    effect = 1.0
-    if reps.example_influence is not None:
-        single = mean_influence(reps.example_influence, reps.present, variants, SIGNS, metric)
-        effect = design_effect(influence, single)
-    variance = example_variance(arms, reps.variance_correction)
-    if _far_from_influence(variance, influence, reps.parts):
-        result = _flagged(result, "se_mismatch")
-    if question.scope == "procedure":
-        components = crossed_variance(
-            arms,
-            correction=reps.variance_correction,
-            example_df=df,
-            paired_seeds=question.paired_seeds,
-        )
-        variance, df = components.total, components.df
-    return replace(result, se=variance**0.5, df=df, design_effect=effect)
-
-
-def _with_interval(result: Inference, draws: Floats, question: Question) -> Inference:
+    """Add interval, percentile interval, p-value and their error from resampling."""
     percentile = Interval(low=NAN, high=NAN)  # says nothing about seeds
     if question.scope == "checkpoint":
         percentile = confidence_interval(
@@ -221,11 +189,15 @@ def _with_interval(result: Inference, draws: Floats, question: Question) -> Infe
         method=question.method,
         level=question.level,
         alternative=question.alternative,
-        se=result.se,
+        se=inputs.se,
         df=result.df,
+        influence=inputs.influence,
+        replicate_se=inputs.replicate_se,
     )
+    flags = (*inputs.flags, limits.flag) if limits.flag else inputs.flags
     return replace(
         result,
+        flags=(*result.flags, *flags),
         low=limits.low,
         high=limits.high,
         percentile_low=percentile.low,
@@ -235,8 +207,10 @@ def _with_interval(result: Inference, draws: Floats, question: Question) -> Infe
             draws,
             method=question.method,
             alternative=question.alternative,
-            se=result.se,
+            se=inputs.se,
             df=result.df,
+            influence=inputs.influence,
+            replicate_se=inputs.replicate_se,
         ),
         mc_error=monte_carlo_error(
             question.method,
@@ -258,17 +232,17 @@ def _exchange_p(
     """Return the p-value where all replicates are equal and no standard error exists."""
     if len(variants) < 2 or result.estimate == 0:
         return 1.0
-    first, second = ((variant, reps.seed_indices(variant)) for variant in variants)
-    return exchange_p_value(
-        reps.statistics,
+    return contrast_permutation_test(
+        [(part.sign, task) for part, task in zip(reps.statistics, reps.tasks, strict=True)],
         reps.metrics[metric],
-        metric,
-        first,
-        second,
+        *(reps.variants[variant] for variant in variants),
         n_resamples=reps.n_resamples,
         seed=reps.rng_seed,
+        unit=reps.unit,
         alternative=question.alternative,
-    )
+        # Two models rarely score on one scale; their ranks always stand on one.
+        swap="ranks" if reps.metrics[metric].kind == "ranked" else "scores",
+    ).p
 
 
 def _at_point(result: Inference, *, p: float) -> Inference:
@@ -285,8 +259,8 @@ def _at_point(result: Inference, *, p: float) -> Inference:
     )
 
 
-def _flagged(result: Inference, flag: str) -> Inference:
-    return replace(result, flags=(*result.flags, flag))
+def _flagged(result: Inference, *flags: str) -> Inference:
+    return replace(result, flags=(*result.flags, *flags))
 
 
 def _check_seeds(reps: Replicates, variants: tuple[int, ...], question: Question) -> None:
@@ -320,6 +294,22 @@ def _data_flags(
     return tuple(name for name, holds in conditions.items() if holds)
 
 
+def _reasons(reps: Replicates, metric: int, variants: tuple[int, ...]) -> list[str]:
+    """Return why a correlation or R2 is undefined: truth or scores that are all equal."""
+    found = []
+    if reps.metrics[metric].kind in ("values", "ranked") and not reps.metrics[metric].binary:
+        for task in reps.tasks:
+            if task.target is not None and len(np.unique(task.target)) < 2:
+                found.append("constant_target")
+            if task.y_score is not None and any(
+                len(np.unique(task.y_score[:, variant, seed])) < 2
+                for variant in variants
+                for seed in reps.seed_indices(variant)
+            ):
+                found.append("constant_scores")
+    return list(dict.fromkeys(found))
+
+
 def _identical(reps: Replicates, metric: int, variants: tuple[int, ...]) -> bool:
     """Return whether both arms have equal statistics on every unit, seed by seed."""
     for part in reps.statistics:
@@ -330,12 +320,3 @@ def _identical(reps: Replicates, metric: int, variants: tuple[int, ...]) -> bool
         if not np.array_equal(first, second):
             return False
     return True
-
-
-def _far_from_influence(variance: float, influence: Floats, parts: tuple[int, ...]) -> bool:
-    """Return whether bootstrap and influence standard errors differ by more than a quarter."""
-    pieces = np.split(influence, np.cumsum(parts)[:-1])
-    analytic = sum(float((piece**2).sum()) * len(piece) / (len(piece) - 1) for piece in pieces)
-    if analytic <= 0 or not variance > 0:
-        return False
-    return not 0.8 <= (variance / analytic) ** 0.5 <= 1.25

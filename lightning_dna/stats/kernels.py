@@ -1,13 +1,4 @@
-"""Resample weights and exact weighted sums: the two inner loops of the bootstrap.
-
-**Weights live at the unit.** A replicate is a multinomial count for every example (or cluster),
-drawn from a stream that is keyed by (seed, task, block of 64 replicates) and by nothing else. All
-variants, seeds and metrics of a task share it, so differences are paired, and a variant that is
-added later finds the same draws. Drawing the counts of the joint cells (true label, prediction of
-variant 1, of variant 2, ...) directly would cost less than a draw per unit, but the cells, and with
-them every draw, change when a variant is added. Cells are used here for what they can do under that
-rule: units with equal statistics in all columns are merged after the draw (``merge_equal_units``),
-so the sums run over cells instead of units.
+"""Exact weighted sums, and cells of equal units: the inner loops of metrics that are sums.
 
 **Sums are exact.** Columns are written as one or two parts on a grid of powers of two so coarse
 that no partial sum of a resample can round. Integers need one part. Then the result of a matrix
@@ -15,76 +6,76 @@ product does not depend on the order of summation: threads, BLAS, block size, me
 number of other columns cannot change a digit.
 """
 
-from zlib import crc32
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
 
 import numpy as np
-from numpy.random import SFC64, Generator, SeedSequence
 from numpy.typing import NDArray
 
-from lightning_dna.stats.predictions import Floats, Integers
+from lightning_dna.stats.predictions import Array, Floats, Integers
+from lightning_dna.stats.weights import hashed
 
 Singles = NDArray[np.float32]
 
-BLOCK = 64
-"""Replicates per random stream; part of the result, so it is not a setting."""
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
+    """Units grouped by equal statistics.
 
-def block_generator(seed: int, task: str, block: int) -> Generator:
-    """Return the generator of one block of replicates of one task."""
-    return Generator(SFC64(SeedSequence(seed, spawn_key=(crc32(task.encode()), block))))
-
-
-def draw_counts(
-    generator: Generator,
-    n_units: int,
-    n_replicates: int,
-    cells: Integers | None = None,
-    n_cells: int = 0,
-) -> Singles:
-    """Draw how often each unit, or each cell of units, occurs in each resample of ``n_units``.
-
-    Args:
-        generator: Stream of the block.
-        n_units: Number of units, and size of a resample.
-        n_replicates: Number of resamples; fewer are a prefix of more.
-        cells: (n_units,) cell of each unit, or ``None`` for counts by unit.
-        n_cells: Number of cells.
-
-    Returns:
-        (n_replicates, n_units or n_cells) counts; every row sums to ``n_units``.
+    Attributes:
+        cell_of: (units,) cell of each unit.
+        sizes: (cells,) number of units in each cell.
+        rows: (cells, columns) the statistics of each cell.
     """
-    width = n_units if cells is None else n_cells
-    counts = np.empty((n_replicates, width), dtype=np.float32)
-    for row in counts:
-        drawn = generator.integers(0, n_units, size=n_units)
-        row[:] = np.bincount(drawn if cells is None else cells[drawn], minlength=width)
-    return counts
+
+    cell_of: Integers
+    sizes: Integers
+    rows: Floats
+
+    @cached_property
+    def order(self) -> NDArray[np.uint64]:
+        """(units,) units, cell after cell."""
+        return np.argsort(self.cell_of, kind="stable").astype(np.uint64)
+
+    @cached_property
+    def starts(self) -> Integers:
+        """(cells + 1,) first place of each cell in ``order``."""
+        return np.cumsum([0, *self.sizes])
 
 
-def merge_equal_units(matrix: Floats) -> tuple[Integers, int] | None:
-    """Group units whose rows are equal, or return ``None`` if that saves less than three quarters.
+def merge_equal_units(matrix: Floats, most: int) -> Cells | None:
+    """Group units whose rows are equal, or return ``None`` if there are too many groups.
 
     Args:
         matrix: (units, columns) statistics.
+        most: Largest number of cells that is worth it.
 
     Returns:
-        (units,) cell of each unit, and the number of cells.
+        The cells, in an order that depends on the rows only.
 
     Example:
-        >>> cells, n_cells = merge_equal_units(np.tile([[0.0, 1.0], [1.0, 0.0]], (8, 1)))
-        >>> n_cells, cells[:4].tolist()
-        (2, [0, 1, 0, 1])
+        >>> cells = merge_equal_units(np.tile([[0.0, 1.0], [1.0, 0.0]], (8, 1)), most=4)
+        >>> len(cells.sizes), bool(cells.cell_of[0] == cells.cell_of[2])
+        (2, True)
     """
-    cells = np.zeros(len(matrix), dtype=np.int64)
-    n_cells = 1
-    for column in matrix.T:
-        values, codes = np.unique(column, return_inverse=True)
-        if len(values) > 1:
-            found, cells = np.unique(cells * len(values) + codes, return_inverse=True)
-            n_cells = len(found)
-        if n_cells > len(matrix) // 4:
-            return None
-    return cells, n_cells
+    if len(np.unique(_row_keys(matrix[: 8 * most]))) > most:
+        return None
+    found, first, cell_of, sizes = np.unique(
+        _row_keys(matrix), return_index=True, return_inverse=True, return_counts=True
+    )
+    rows = matrix[first]
+    if len(found) > most or not np.array_equal(rows[cell_of], matrix):
+        return None  # too many, or two different rows with one key, which nobody will ever see
+    return Cells(cell_of=cell_of, sizes=sizes, rows=rows)
+
+
+def _row_keys(matrix: Floats) -> NDArray[np.uint64]:
+    """Return one word per row: equal rows have equal words, different rows as good as never."""
+    keys = np.zeros(len(matrix), dtype=np.uint64)
+    for column in (matrix + 0.0).T:  # -0.0 and 0.0 are one value
+        keys = hashed(np.uint64(0), keys ^ np.ascontiguousarray(column).view(np.uint64))
+    return keys
 
 
 class ExactSums:
@@ -94,42 +85,57 @@ class ExactSums:
         n_columns: Number of columns.
     """
 
-    def __init__(self, matrix: Floats, total_weight: float) -> None:
+    def __init__(
+        self, matrix: Floats, total_weight: float, kernels: ModuleType | None = None
+    ) -> None:
         """Split the columns.
 
         Args:
             matrix: (rows, columns) finite values.
             total_weight: Largest sum of the integer weights that will be applied.
+            kernels: The compiled kernels, for weights of one octet; ``None`` for matrix products.
         """
         self.n_columns = matrix.shape[1]
         bound = np.abs(matrix).max(axis=0, initial=0.0) * total_weight
         short = (_on_grid(matrix, bound, 24) == matrix).all(axis=0)
         short &= (bound == 0) | ((bound > 1e-20) & (bound < 1e20))  # far inside float32
         self._short, self._long = np.flatnonzero(short), np.flatnonzero(~short)
-        self._single = matrix[:, self._short].astype(np.float32)
         rest = matrix[:, self._long]
-        self._high = _on_grid(rest, bound[self._long], 52)
-        low = rest - self._high
+        high = _on_grid(rest, bound[self._long], 52)
+        low = rest - high
         self._split = np.flatnonzero(np.any(low != 0, axis=0))
         low = low[:, self._split]
-        self._low = _on_grid(low, np.abs(low).max(axis=0, initial=0.0) * total_weight, 52)
+        low = _on_grid(low, np.abs(low).max(axis=0, initial=0.0) * total_weight, 52)
+        self._single = np.ascontiguousarray(matrix[:, self._short].T, dtype=np.float32)
+        self._high, self._low = np.ascontiguousarray(high.T), np.ascontiguousarray(low.T)
+        self._kernels = kernels
+        if kernels is not None:
+            every = np.concatenate([matrix[:, self._short], high, low], axis=1)
+            unit, column = np.nonzero(every)
+            self._starts = np.searchsorted(unit, np.arange(len(matrix) + 1))
+            self._columns, self._values = column, every[unit, column]
 
-    def __call__(self, weights: Singles) -> Floats:
+    def __call__(self, weights: Array) -> Floats:
         """Return the sums of all columns.
 
         Args:
-            weights: (replicates, rows) whole numbers.
+            weights: (rows, replicates) whole numbers.
 
         Returns:
             (columns, replicates) sums.
         """
-        sums = np.empty((self.n_columns, len(weights)))
-        sums[self._short] = (weights @ self._single).T
-        if len(self._long):
-            wide = weights.astype(np.float64)
-            total = wide @ self._high
-            total[:, self._split] += wide @ self._low
-            sums[self._long] = total.T
+        sums = np.empty((self.n_columns, weights.shape[1]))
+        if self._kernels is not None and weights.dtype == np.uint8:
+            parts = len(self._short) + len(self._long) + len(self._split)
+            every = np.zeros((parts, weights.shape[1]))
+            self._kernels.sparse_sums(self._starts, self._columns, self._values, weights, every)
+            single, total, low = np.split(every, np.cumsum([len(self._short), len(self._long)]))
+        else:
+            wide = weights.astype(np.float64) if len(self._long) else np.zeros(weights.shape)
+            single = (self._single @ weights.astype(np.float32)).astype(np.float64)
+            total, low = self._high @ wide, self._low @ wide
+        total[self._split] += low
+        sums[self._short], sums[self._long] = single, total
         return sums
 
 

@@ -1,9 +1,11 @@
 """The metrics: one function of weighted sums, its gradient, and one row each.
 
-Every metric here is a smooth function of sums over units, so one resample costs one weighted sum
-per column. ``cells`` metrics read, for K classes, the 3K sums hits_k (predicted k and true),
-predicted_k and true_k; ``moments`` metrics read the sums of a numerator and of a denominator. The
-sums stand on the first axis, in that order; all other axes (pairs, replicates) are free.
+Every metric but the ranked ones is a smooth function of sums over units, so one resample costs one
+weighted sum per column. ``cells`` metrics read, for K classes, the 3K sums hits_k (predicted k and
+true), predicted_k and true_k; ``moments`` metrics the sums of a numerator and of a denominator;
+``values`` metrics, of truth y and prediction p (both centred), the sums of the columns they name.
+The sums stand on the first axis, in that order; all other axes (pairs, replicates) are free.
+``ranked`` metrics depend on the order of the scores and are computed in ``ranked``.
 
 Conventions for empty cells are those of scikit-learn: F1 of a class that is neither true nor
 predicted is left out of the macro mean, precision or MCC of 0/0 is 0, recall of an absent class is
@@ -27,33 +29,40 @@ from lightning_dna.stats.predictions import Array, Floats
 Function = Callable[[Floats], Floats]
 
 
+def _by_rank(sums: Floats) -> Floats:
+    """Stand where a function of sums would: a metric of ranks has none."""
+    raise AssertionError("ranked metrics are computed from sorted scores, not from sums")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """One row of the table of metrics.
 
     Attributes:
         name: Name in reports; for ``moments`` also the key of its numerator and denominator.
-        kind: Which sums it reads.
-        value: Sums (columns, ...) -> metric (...); NaN where undefined.
-        gradient: Observed sums (columns,) -> partial derivatives (columns,).
+        kind: What it reads.
+        value: Sums (columns, ...) -> metric (...); NaN where undefined. Unused if ``ranked``.
+        gradient: Observed sums (columns,) -> partial derivatives (columns,). Unused if ``ranked``.
         greater_is_better: Orientation of the verdict.
         low: Smallest possible value; ``-inf`` if unbounded.
         high: Largest possible value; ``inf`` if unbounded.
         class_sensitive: Whether few examples of the rarest class make its interval doubtful.
         binary: Whether labels must be 0 and 1 (1 is the positive class).
         needs_denominator: Whether a missing denominator is an error; otherwise it is 1 per example.
+        columns: Names of the columns of a ``values`` metric.
     """
 
     name: str
-    kind: Literal["cells", "moments"]
-    value: Function
-    gradient: Function
+    kind: Literal["cells", "moments", "values", "ranked"]
     greater_is_better: bool
     low: float
     high: float
+    value: Function = _by_rank
+    gradient: Function = _by_rank
     class_sensitive: bool = False
     binary: bool = False
     needs_denominator: bool = True
+    columns: tuple[str, ...] = ()
 
 
 def _total(terms: Floats) -> Floats:
@@ -189,7 +198,65 @@ def ratio_gradient(sums: Floats) -> Floats:
     return np.array([1 / sums[1], -sums[0] / sums[1] ** 2])
 
 
-def _share(name: str, value: Function, gradient: Function, **features: bool) -> Metric:
+def pearson(sums: Floats) -> Floats:
+    """Return the correlation from size, y, yy, p, pp, yp; NaN where y or p is constant."""
+    size, y, yy, p, pp, yp = sums
+    spread_y, spread_p = _spread(yy, y, size), _spread(pp, p, size)
+    root = np.sqrt(spread_y) * np.sqrt(spread_p)
+    return np.clip(_ratio_or(yp - _ratio_or(y * p, size, np.nan), root, np.nan), -1, 1)
+
+
+def pearson_gradient(sums: Floats) -> Floats:
+    """Return the partial derivatives of ``pearson``; NaN where it is undefined."""
+    size, y, yy, p, pp, yp = sums
+    spread_y, spread_p = _spread(yy, y, size), _spread(pp, p, size)
+    if not (spread_y > 0 and spread_p > 0):
+        return np.full(6, np.nan)
+    root = np.sqrt(spread_y * spread_p)
+    half = (yp - y * p / size) / root / 2
+    by_y, by_p = half / spread_y, half / spread_p  # of minus the spreads
+    return np.array(
+        [
+            y * p / size**2 / root - by_y * y**2 / size**2 - by_p * p**2 / size**2,
+            -p / size / root + by_y * 2 * y / size,
+            -by_y,
+            -y / size / root + by_p * 2 * p / size,
+            -by_p,
+            1 / root,
+        ]
+    )
+
+
+def r2(sums: Floats) -> Floats:
+    """Return 1 - squared error / spread of y, from size, y, yy, error; NaN for constant y."""
+    size, y, yy, error = sums
+    return 1 - _ratio_or(error, _spread(yy, y, size), np.nan)
+
+
+def r2_gradient(sums: Floats) -> Floats:
+    """Return the partial derivatives of ``r2``; NaN where it is undefined."""
+    size, y, yy, error = sums
+    spread = _spread(yy, y, size)
+    if not spread > 0:
+        return np.full(4, np.nan)
+    slope = error / spread**2
+    return np.array([slope * y**2 / size**2, -slope * 2 * y / size, slope, -1 / spread])
+
+
+def _spread(squares: Floats, total: Floats, size: Floats) -> Floats:
+    """Return the sum of squares about the mean; 0 where only rounding is left of it."""
+    spread = squares - _ratio_or(total**2, size, 0.0)
+    return np.where(spread > 1e-12 * squares, spread, 0.0)
+
+
+def _share(
+    name: str,
+    value: Function,
+    gradient: Function,
+    *,
+    class_sensitive: bool = False,
+    binary: bool = False,
+) -> Metric:
     """Row of a classification metric between 0 and 1."""
     return Metric(
         name=name,
@@ -199,7 +266,8 @@ def _share(name: str, value: Function, gradient: Function, **features: bool) -> 
         greater_is_better=True,
         low=0,
         high=1,
-        **features,
+        class_sensitive=class_sensitive,
+        binary=binary,
     )
 
 
@@ -216,6 +284,35 @@ def _quotient(
         low=low,
         high=high,
         needs_denominator=denominator,
+    )
+
+
+def _regression(
+    name: str, value: Function, gradient: Function, low: float, high: float, *columns: str
+) -> Metric:
+    """Row of a metric of real-valued predictions; errors are the smaller the better."""
+    return Metric(
+        name=name,
+        kind="values",
+        value=value,
+        gradient=gradient,
+        greater_is_better=name not in ("mse", "mae"),
+        low=low,
+        high=high,
+        columns=columns,
+    )
+
+
+def _ranked(name: str, low: float, *, binary: bool) -> Metric:
+    """Row of a metric of the order of the scores."""
+    return Metric(
+        name=name,
+        kind="ranked",
+        greater_is_better=True,
+        low=low,
+        high=1,
+        class_sensitive=binary,
+        binary=binary,
     )
 
 
@@ -236,6 +333,13 @@ _ROWS = (
         high=1,
         class_sensitive=True,
     ),
+    _ranked("auroc", 0, binary=True),
+    _ranked("auprc", 0, binary=True),
+    _ranked("spearman", -1, binary=False),
+    _regression("pearson", pearson, pearson_gradient, -1, 1, "size", "y", "yy", "p", "pp", "yp"),
+    _regression("r2", r2, r2_gradient, -np.inf, 1, "size", "y", "yy", "squared_error"),
+    _regression("mse", ratio, ratio_gradient, 0, np.inf, "squared_error", "size"),
+    _regression("mae", ratio, ratio_gradient, 0, np.inf, "absolute_error", "size"),
     _quotient("mlm_accuracy", greater=True, low=0, high=1),  # correct / masked
     _quotient("cross_entropy", greater=False, low=0, high=np.inf),  # nats / masked
     _quotient("bits_per_base", greater=False, low=0, high=np.inf),  # bits / bases

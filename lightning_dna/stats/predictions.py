@@ -24,19 +24,22 @@ SHOWN = 10
 class Predictions:
     """Per-example predictions of one task, variant and seed: never a mean.
 
-    Classification metrics need ``y_true`` and ``y_pred``. Ratio metrics (``mlm_accuracy``,
-    ``cross_entropy``, ``bits_per_base``, ``ratio``, ``mean``) need ``numerator`` and, except for
-    ``mean``, ``denominator``: the metric is ``sum(numerator) / sum(denominator)`` over examples,
-    with no unit conversion, so the numerator of ``bits_per_base`` is in bits.
+    Classification metrics need ``y_true`` and ``y_pred``, ranking metrics (``auroc``, ``auprc``)
+    ``y_true`` and ``y_score``, regression metrics (``pearson``, ``spearman``, ``r2``, ``mse``,
+    ``mae``) a numeric ``y_true`` and ``y_score`` or a numeric ``y_pred``. Ratio metrics
+    (``mlm_accuracy``, ``cross_entropy``, ``bits_per_base``, ``ratio``, ``mean``) need ``numerator``
+    and, except for ``mean``, ``denominator``: the metric is ``sum(numerator) / sum(denominator)``
+    over examples, with no unit conversion, so the numerator of ``bits_per_base`` is in bits.
 
     Attributes:
         task: Name of the task; also the key of its random stream.
         variant: Name of the model or arm.
         seed: Training seed, 0 or more.
         example_id: (n,) integers or text, unique.
-        y_true: (n,) class labels (integers, booleans or text), or ``None``.
-        y_pred: (n,) predicted labels, of the kind of ``y_true``, or ``None``.
-        y_score: (n,) or (n, classes) scores, checked and carried, or ``None``.
+        y_true: (n,) class labels (integers, booleans or text) or real numbers, or ``None``.
+        y_pred: (n,) predicted labels or numbers, of the kind of ``y_true``, or ``None``.
+        y_score: (n,) scores, the greater the more positive; or (n, 2) logits or probabilities of
+            the classes 0 and 1, kept as second minus first; or ``None``.
         weight: (n,) importance weights >= 0, equal in all variants, or ``None`` for 1.
         numerator: (n,) array for every ratio metric, or one array per metric name.
         denominator: Like ``numerator``; >= 0.
@@ -86,6 +89,14 @@ class Predictions:
         for field in ("y_score", "weight"):
             if getattr(self, field) is not None:
                 self._set(field, self._numbers(field, getattr(self, field)))
+        if self.y_score is not None and self.y_score.ndim == 2:
+            if self.y_score.shape[1] != 2:
+                raise StatsError(
+                    f"{self.name}: y_score has {self.y_score.shape[1]} columns; give one score per "
+                    "example, or two for the classes 0 and 1"
+                )
+            # The order of the differences is that of the probabilities, for logits too.
+            self._set("y_score", self.y_score[:, 1] - self.y_score[:, 0])
         if self.weight is not None and (self.weight.min() < 0 or self.weight.sum() == 0):
             raise StatsError(f"{self.name}: weight must be 0 or more, and not 0 everywhere")
         self._set("numerator", self._by_metric("numerator", self.numerator))
@@ -130,7 +141,7 @@ class Predictions:
         return values
 
     def _labels(self, field: str, values: object) -> Array:
-        """Return labels or ids as int64 or text; anything else is an error."""
+        """Return ids, or labels, as int64, text or (labels only) float64."""
         # A list keeps its own types: numpy would turn a mixture of numbers and text into text.
         array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
         if array.ndim != 1:
@@ -150,11 +161,14 @@ class Predictions:
             # Label columns that passed through a table with gaps come back as 0.0 and 1.0.
             bad = ~np.isfinite(array)
             if bad.any():
+                named = len(array) == self.n_examples
+                where = self.example_id[bad] if named else bad.nonzero()[0]
                 raise StatsError(
-                    f"{self.name}: {field} is NaN or infinite at row {listed(bad.nonzero()[0])}"
+                    f"{self.name}: {field} is NaN or infinite for example {listed(where)}"
                 )
-            if (array == np.rint(array)).all():
-                return array.astype(np.int64)
+            if field == "cluster_id" and (array != np.rint(array)).any():
+                raise StatsError(f"{self.name}: cluster_id must hold integers or text, not reals")
+            return array.astype(np.int64 if (array == np.rint(array)).all() else np.float64)
         if array.dtype.kind == "U":
             return array
         raise StatsError(

@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 
 from lightning_dna.errors import StatsError, unknown_name
+from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.columns import UnitStatistics
+from lightning_dna.stats.jackknife import left_out_values
 from lightning_dna.stats.metrics import Metric
+from lightning_dna.stats.plan import ResamplingPlan, Unit
 from lightning_dna.stats.predictions import Array, Floats, Integers
-
-Unit = Literal["example", "cluster"]
+from lightning_dna.stats.sampling import Sampler
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,9 +39,13 @@ class Replicates:
         effective_units: Kish's (sum n_g)^2 / sum n_g^2 over examples per unit; smallest part.
         minority: Number of examples of the rarest true class; ``None`` without labels.
         statistics: Unit-level sufficient statistics, one entry per part.
-        variance_correction: Factor n / (n - 1) that makes bootstrap variances unbiased for means;
-            1 for a contrast, whose parts carry it already.
-        rng_seed: Seed of the resampling streams.
+        variance_correction: Factor, n / (n - 1) for multinomial weights, that makes bootstrap
+            variances unbiased for means; 1 for a contrast, whose parts carry it already.
+        plan: How it was resampled.
+        tasks: Aligned predictions, one entry per part.
+        samplers: Source of the weights, one entry per part.
+        tie_fraction: (variants, seeds) share of examples with tied scores; NaN without a ranked
+            metric.
     """
 
     task: str
@@ -59,7 +65,15 @@ class Replicates:
     minority: int | None
     statistics: tuple[UnitStatistics, ...]
     variance_correction: float
-    rng_seed: int
+    plan: ResamplingPlan
+    tasks: tuple[AlignedTask, ...]
+    samplers: tuple[Sampler, ...]
+    tie_fraction: Floats
+
+    @property
+    def rng_seed(self) -> int:
+        """Seed of the resampling streams."""
+        return self.plan.seed
 
     @property
     def n_resamples(self) -> int:
@@ -85,6 +99,49 @@ class Replicates:
     def seed_indices(self, variant: int) -> Integers:
         """Return the positions of the seeds that a variant has."""
         return np.flatnonzero(self.present[variant])
+
+    def leave_one_out(self, variant: int, metric: int) -> Floats:
+        """Return the metric of the data without one unit, for every unit and every seed.
+
+        Args:
+            variant: Position of the variant.
+            metric: Position of the metric.
+
+        Returns:
+            (units, seeds) exact jackknife values, for the seeds that the variant has; of a
+            contrast, the difference without one unit of one part.
+        """
+        seeds = self.seed_indices(variant)
+        values = [
+            left_out_values(part, task, self.metrics[metric], metric, (variant, seeds), self.unit)
+            for part, task in zip(self.statistics, self.tasks, strict=True)
+        ]
+        if len(values) == 1:
+            return values[0][0]
+        (first, whole), (second, other) = values
+        return np.concatenate([first - other, whole - second])
+
+    def resample(self, columns: Floats) -> Floats:
+        """Return weighted sums of any unit-level columns under the weights of the replicates.
+
+        Args:
+            columns: (units, k) values; of a contrast, the units of all parts one after the other.
+
+        Returns:
+            (resamples, k) sums.
+
+        Raises:
+            StatsError: If the replicates were drawn by cell, so that units have no weights.
+        """
+        if self.plan.draws == "cell":
+            raise StatsError(
+                "draws='cell' has no weights by unit, which this method needs; use draws='unit'"
+            )
+        pieces = np.split(columns, np.cumsum(self.parts)[:-1])
+        total = np.zeros((self.n_resamples, columns.shape[1]))
+        for sampler, piece in zip(self.samplers, pieces, strict=True):
+            total += sampler.sums(piece)
+        return total
 
     def select(self, metrics: Sequence[str]) -> "Replicates":
         """Return the replicates of some metrics, for families that are declared by metric.
@@ -169,6 +226,9 @@ def subtract(
         minority=min(minorities) if minorities else None,
         statistics=first.statistics + tuple(replace(p, sign=-p.sign) for p in second.statistics),
         variance_correction=1.0,
+        tasks=first.tasks + second.tasks,
+        samplers=first.samplers + second.samplers,
+        tie_fraction=np.fmax(first.tie_fraction, second.tie_fraction),
     )
 
 
@@ -181,7 +241,7 @@ def _check_parts(first: Replicates, second: Replicates, orientation: str) -> Non
             f"subtract: both sides are task '{first.task}'; the two example sets need different "
             "task names, or their resamples are not independent"
         )
-    for attribute in ("unit", "variants", "seeds", "metrics", "n_resamples"):
+    for attribute in ("unit", "variants", "seeds", "metrics", "plan"):
         left, right = getattr(first, attribute), getattr(second, attribute)
         if left != right:
             raise StatsError(

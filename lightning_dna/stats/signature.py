@@ -1,5 +1,9 @@
 """The signature on every number: enough to compute it again and get the same digits."""
 
+import hashlib
+import json
+from collections.abc import Mapping
+
 import lightning_dna
 
 
@@ -12,6 +16,8 @@ def signature(
     n_resamples: int,
     interval: str,
     rng_seed: int,
+    generator: str = "splitmix64",
+    resampling: str = "",
 ) -> str:
     """Return one line that says how a number was computed.
 
@@ -23,6 +29,9 @@ def signature(
         n_resamples: Number of replicates.
         interval: Method, scope and level, such as ``"se-t,procedure,0.95"``.
         rng_seed: Seed of the resampling streams.
+        generator: Name of their generator.
+        resampling: Law, strata and draws of the resamples where they are not the default, such as
+            ``"poisson"``.
 
     Returns:
         Fields joined by bars; no field contains a bar.
@@ -37,9 +46,30 @@ def signature(
         "unit": unit,
         "n": n_units,
         "seeds": n_seeds,
-        "resamples": n_resamples,
+        "resamples": f"{n_resamples},{resampling}" if resampling else n_resamples,
         "interval": interval,
-        "rng": f"sfc64,{rng_seed}",
+        "rng": f"splitmix64,{rng_seed}",
         "version": lightning_dna.__version__,
     }
     return "|".join(f"{name}:{value}" for name, value in fields.items())
+
+
+def plan_hash(declared: Mapping[str, object]) -> str:
+    """Return a short hash of what was declared, equal for equal declarations in any order.
+
+    Write it down before the predictions are read: the rows of the table carry it, and any change
+    of level, method, family, correction or margin afterwards changes it.
+
+    Args:
+        declared: Names and plain values (numbers, text, lists, mappings) of the decisions.
+
+    Returns:
+        12 hexadecimal digits.
+
+    Example:
+        >>> plan_hash({"level": 0.95, "method": "se-t"}) == plan_hash(
+        ...     {"method": "se-t", "level": 0.95})
+        True
+    """
+    text = json.dumps(declared, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -10,35 +10,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimateRow:
-    """A metric of one variant on one task.
+class ResultRow:
+    """What every row says, whatever was estimated.
 
     Attributes:
         task: Name of the task.
         variant: Name of the variant.
         metric: Name of the metric.
-        estimate: Mean over the seeds.
-        se: Standard error.
+        scope: What is random: ``checkpoint`` examples, ``procedure`` seeds too.
+        unit: What was resampled.
+        n_units: Number of resampled units.
+        n_examples: Number of examples.
+        n_seeds: Number of training seeds; of a comparison, in the arm that has fewer.
+        estimate: Metric of the variant, mean over its seeds.
+        se: Standard error of the estimate; of a comparison, of the difference. That of the interval
+            method: from influence values for ``analytic``, else from resampling.
         df: Its degrees of freedom.
-        low: Lower limit.
+        low: Lower limit of the estimate; of a comparison, of the difference.
         high: Upper limit.
         percentile_low: Lower percentile limit (checkpoint scope), else NaN.
         percentile_high: Upper percentile limit (checkpoint scope), else NaN.
-        n_units: Number of resampled units.
-        n_examples: Number of examples.
-        n_seeds: Number of training seeds.
-        unit: What was resampled.
-        scope: What is random: ``checkpoint`` examples, ``procedure`` seeds too.
+        se_analytic: Standard error from influence values (for AUROC that of DeLong), examples only;
+            beside the bootstrap it is a check.
         design_effect: Variance with clusters over variance as if examples were independent.
+        tie_fraction: Share of examples whose score is tied with another one; NaN without scores. Of
+            a comparison, the larger of the two arms.
         n_undefined: Number of undefined replicates.
+        n_dropped: Number of examples that alignment left out; 0 unless ``how="inner"`` was asked.
         mc_error: Error of the limits from resampling alone.
         flags: Reasons for care, or for a missing interval.
         signature: How to compute the number again.
+        plan_hash: Short hash of all that had to be decided before the predictions were read: plan
+            of resampling, scope, level, method, family, correction, margins.
     """
 
     task: str
     variant: str
     metric: str
+    scope: str
+    unit: str
+    n_units: int
+    n_examples: int
+    n_seeds: int
     estimate: float
     se: float
     df: float
@@ -46,82 +59,57 @@ class EstimateRow:
     high: float
     percentile_low: float
     percentile_high: float
-    n_units: int
-    n_examples: int
-    n_seeds: int
-    unit: str
-    scope: str
+    se_analytic: float
     design_effect: float
+    tie_fraction: float
     n_undefined: int
+    n_dropped: int
     mc_error: float
     flags: tuple[str, ...]
     signature: str
+    plan_hash: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonRow:
-    """A variant minus the baseline on one task and metric.
+class EstimateRow(ResultRow):
+    """A metric of one variant on one task; the fields are those of ``ResultRow``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow(ResultRow):
+    """A variant minus the baseline on one task and metric; more fields are in ``ResultRow``.
 
     Attributes:
-        task: Name of the task.
-        variant: Name of the variant.
         baseline: Name of the baseline.
-        metric: Name of the metric.
         estimand: What the difference is about, in words.
-        scope: What is random: ``checkpoint`` examples, ``procedure`` seeds too.
-        unit: What was resampled.
-        n_units: Number of resampled units.
-        n_examples: Number of examples.
-        n_seeds: Number of training seeds; of the arm that has fewer.
-        estimate: Metric of the variant.
         baseline_estimate: Metric of the baseline.
         delta: Difference, variant minus baseline.
-        se: Standard error of the difference.
-        df: Its degrees of freedom.
-        low: Lower limit of the difference.
-        high: Upper limit of the difference.
-        percentile_low: Lower percentile limit (checkpoint scope), else NaN.
-        percentile_high: Upper percentile limit (checkpoint scope), else NaN.
         p: p-value of "no difference", never 0.
         p_adjusted: The same, adjusted within the declared family.
-        verdict: ``better``, ``worse``, ``equivalent`` or ``inconclusive``.
+        verdict: ``better``, ``worse``, ``equivalent`` or ``inconclusive``; ``non-inferior`` where a
+            margin for it was declared.
         mde80: Difference that would be found with 80% power (not adjusted).
-        design_effect: Variance with clusters over variance as if examples were independent.
-        n_undefined: Number of undefined replicates.
-        mc_error: Error of the limits from resampling alone.
-        flags: Reasons for care, or for a missing interval.
-        signature: How to compute the number again.
     """
 
-    task: str
-    variant: str
     baseline: str
-    metric: str
     estimand: str
-    scope: str
-    unit: str
-    n_units: int
-    n_examples: int
-    n_seeds: int
-    estimate: float
     baseline_estimate: float
     delta: float
-    se: float
-    df: float
-    low: float
-    high: float
-    percentile_low: float
-    percentile_high: float
     p: float
     p_adjusted: float
     verdict: str
     mde80: float
-    design_effect: float
-    n_undefined: int
-    mc_error: float
-    flags: tuple[str, ...]
-    signature: str
 
+
+READING_ORDER = (
+    *("task", "variant", "baseline", "metric"),
+    *("estimand", "scope", "unit", "n_units", "n_examples", "n_seeds"),
+    *("estimate", "baseline_estimate", "delta", "se", "df", "low", "high"),
+    *("percentile_low", "percentile_high", "p", "p_adjusted", "verdict", "mde80"),
+    *("se_analytic", "design_effect", "tie_fraction", "n_undefined", "n_dropped", "mc_error"),
+    *("flags", "signature", "plan_hash"),
+)
+"""Columns of both tables from left to right: who, what, how many, how much, how sure, how made."""
 
 Row = TypeVar("Row", EstimateRow, ComparisonRow)
 
@@ -135,13 +123,12 @@ class _Table(Generic[Row]):
         import pandas as pd  # here: the statistics themselves need numpy and scipy only
 
         records = [{**asdict(row), "flags": ";".join(row.flags)} for row in self.rows]
-        return pd.DataFrame.from_records(records, columns=_names(self._row_type()))
+        return pd.DataFrame.from_records(records, columns=columns_of(self._row_type()))
 
     def to_json(self) -> str:
         """Return the rows as a JSON list of objects; NaN and infinite limits are null."""
-        records = [
-            {name: _plain(value) for name, value in asdict(row).items()} for row in self.rows
-        ]
+        names = columns_of(self._row_type())
+        records = [{name: _plain(getattr(row, name)) for name in names} for row in self.rows]
         return json.dumps(records, indent=2, allow_nan=False)
 
     def _row_type(self) -> type[Row]:
@@ -164,8 +151,15 @@ class ComparisonTable(_Table[ComparisonRow]):
         return ComparisonRow
 
 
-def _names(row: type[EstimateRow] | type[ComparisonRow]) -> list[str]:
-    return [field.name for field in fields(row)]
+def columns_of(row: type[ResultRow]) -> list[str]:
+    """Return the names of a row's fields in reading order.
+
+    Example:
+        >>> columns_of(EstimateRow)[:4]
+        ['task', 'variant', 'metric', 'scope']
+    """
+    present = {field.name for field in fields(row)}
+    return [name for name in READING_ORDER if name in present]
 
 
 def _plain(value: object) -> object:

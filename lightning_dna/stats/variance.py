@@ -8,18 +8,22 @@ on its own seed, all models meet the same test examples. The variance of a diffe
 with V_ex the bootstrap variance of the difference of seed means, s_m^2 the variance between the S_m
 seeds of arm m, and rho_m = sum_s var*(M_ms - mean_s M_ms) / (S_m (S_m - 1)) the example noise that
 s_m^2 / S_m contains. For balanced data and means this is the two-way random-effects analysis of
-variance, (MS_example + MS_seed - MS_residual) / (N S) per arm.
+variance, (MS_example + MS_seed - MS_residual) / (N S) per arm. In units that do not depend on the
+size of the study, so that another size can be planned, it is a ``NoiseModel``:
+
+    V = sigma2_example / N + sigma2_seed / S + sigma2_residual / (N S)
 
 References:
     Obuchowski & Rockette 1995; Hillis 2007; Satterthwaite 1946.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lightning_dna.errors import StatsError
+from lightning_dna.stats.noise_model import NoiseModel, satterthwaite_df
 from lightning_dna.stats.predictions import Array, Floats
 from lightning_dna.stats.replicates import Replicates
 
@@ -66,6 +70,20 @@ class VarianceComponents:
         return self.example + self.seed
 
 
+@dataclass(frozen=True, kw_only=True)
+class DifferenceComponents(VarianceComponents):
+    """Components of a difference as they stand, and per example and seed for planning.
+
+    Attributes:
+        noise: Of the difference.
+        arms: Of each arm alone, by name; its example part contains what both arms find hard, which
+            cancels in the difference.
+    """
+
+    noise: NoiseModel
+    arms: Mapping[str, NoiseModel]
+
+
 def effective_df(influence: Floats, parts: Sequence[int] | None = None) -> float:
     """Return the degrees of freedom of a variance that is estimated by a sum of squared influences.
 
@@ -108,7 +126,7 @@ def example_variance(arms: Sequence[Arm], correction: float) -> float:
     Returns:
         Bootstrap variance over the defined replicates; NaN if fewer than two are.
     """
-    return _variance(combined(arms), correction, _scale(arms))
+    return _variance(combined(arms), correction, magnitude(arms))
 
 
 def combined(arms: Sequence[Arm]) -> Floats:
@@ -139,40 +157,80 @@ def crossed_variance(
     """
     if min(arm.n_seeds for arm in arms) < 2:
         raise StatsError("scope='procedure' needs 2 or more seeds of every variant; found 1")
-    scale = _scale(arms)
+    scale = magnitude(arms)
     if paired_seeds:
-        if len({arm.n_seeds for arm in arms}) > 1:
-            raise StatsError("paired_seeds needs the same seeds in both arms")
-        arms = [  # one arm of per-seed differences
-            Arm(
-                values=np.sum([arm.sign * arm.values for arm in arms], axis=0),
-                observed=np.sum([arm.sign * arm.observed for arm in arms], axis=0),
-            )
-        ]
-    example = _variance(combined(arms), correction, scale)
-    between, uncertainty, residual = 0.0, 0.0, 0.0
-    for arm in arms:
-        share = float(arm.observed.var(ddof=1)) / arm.n_seeds
-        between += share
-        uncertainty += share**2 / (arm.n_seeds - 1)
-        deviations = arm.values - arm.values.mean(axis=1, keepdims=True)
-        noise = sum(_variance(column, correction, scale) for column in deviations.T)
-        residual += noise / (arm.n_seeds * (arm.n_seeds - 1))
-    seed = max(between - residual, 0.0)
-    uncertainty += example**2 / example_df if example > 0 else 0.0
-    total = example + seed
-    df = total**2 / uncertainty if uncertainty > 0 else example_df
-    # Satterthwaite's df of a sum is never below that of its least certain part; where the residual
-    # was taken off, the formula alone could go below 1, and its interval beyond all numbers.
-    fewest = min([len(arm.observed) for arm in arms], default=2) - 1
-    df = max(df, min(example_df, float(max(fewest, 1))))
+        arms = _paired(arms)
+    return crossed_components(
+        example=_variance(combined(arms), correction, scale),
+        example_df=example_df,
+        shares=[float(arm.observed.var(ddof=1)) / arm.n_seeds for arm in arms],
+        residual=sum(seed_noise(arm, correction) for arm in arms),
+        seed_df=[arm.n_seeds - 1 for arm in arms],
+    )
+
+
+def crossed_components(
+    *,
+    example: float,
+    example_df: float,
+    shares: Sequence[float],
+    residual: float,
+    seed_df: Sequence[float],
+) -> VarianceComponents:
+    """Return the components from their moments, however these were found.
+
+    Args:
+        example: Variance from the choice of examples, with these seeds averaged.
+        example_df: Its degrees of freedom.
+        shares: Variance between seeds over their number, of each arm.
+        residual: Example noise that the shares contain.
+        seed_df: Degrees of freedom of each share.
+
+    Returns:
+        The components and their Satterthwaite degrees of freedom.
+    """
+    seed = max(sum(shares) - residual, 0.0)
+    df = satterthwaite_df(
+        example + seed, example=example, example_df=example_df, shares=shares, seed_df=seed_df
+    )
     return VarianceComponents(example=example, seed=seed, residual=residual, df=df)
+
+
+def _paired(arms: Sequence[Arm]) -> list[Arm]:
+    """Return one arm of per-seed differences."""
+    if len({arm.n_seeds for arm in arms}) > 1:
+        raise StatsError("paired_seeds needs the same seeds in both arms")
+    return [
+        Arm(
+            values=np.sum([arm.sign * arm.values for arm in arms], axis=0),
+            observed=np.sum([arm.sign * arm.observed for arm in arms], axis=0),
+        )
+    ]
+
+
+def seed_noise(arm: Arm, correction: float) -> float:
+    """Return the example noise inside the between-seed variance of the mean of one arm.
+
+    Args:
+        arm: Replicates of the arm.
+        correction: n / (n - 1) for n units.
+
+    Returns:
+        rho_m of the module's formula.
+    """
+    scale = magnitude([arm])
+    deviations = arm.values - arm.values.mean(axis=1, keepdims=True)
+    noise = sum(_variance(column, correction, scale) for column in deviations.T)
+    return noise / (arm.n_seeds * (arm.n_seeds - 1))
 
 
 def variance_components(
     reps: Replicates, variant: str, baseline: str, *, metric: str, paired_seeds: bool = False
-) -> VarianceComponents:
+) -> DifferenceComponents:
     """Return the components of the variance of variant minus baseline.
+
+    For planning they are also given per example (N times the variance with N units; of a contrast
+    of two example sets, at the same proportion of the two) and per seed.
 
     Args:
         reps: Replicates of one task.
@@ -182,7 +240,8 @@ def variance_components(
         paired_seeds: Whether seeds are compared by their differences.
 
     Returns:
-        Example, seed and residual contributions, and degrees of freedom.
+        Example, seed and residual contributions, degrees of freedom, and noise models of the
+        difference and of both arms.
 
     Raises:
         ConfigError: If a name is unknown.
@@ -196,11 +255,37 @@ def variance_components(
         )
     arms = [arm_of(one, position, 0, sign) for position, sign in zip(pair, (1, -1), strict=True)]
     influence = mean_influence(one.influence, one.present, pair, (1, -1), 0)
-    return crossed_variance(
+    correction = one.variance_correction
+    found = crossed_variance(
         arms,
-        correction=one.variance_correction,
+        correction=correction,
         example_df=effective_df(influence, one.parts),
         paired_seeds=paired_seeds,
+    )
+    groups = _paired(arms) if paired_seeds else arms
+    return DifferenceComponents(
+        **vars(found),
+        noise=_noise_model(groups, correction, one.n_units),
+        arms={
+            name: _noise_model([arm], correction, one.n_units)
+            for name, arm in zip((variant, baseline), arms, strict=True)
+        },
+    )
+
+
+def _noise_model(arms: Sequence[Arm], correction: float, n_units: int) -> NoiseModel:
+    """Return the components per example and per seed; estimates below 0 are 0."""
+    scale = magnitude(arms)
+    noise = [seed_noise(arm, correction) for arm in arms]
+    example = _variance(combined(arms), correction, scale) - sum(noise)
+    # Within one arm noise * seeds is the example noise of one seed's metric.
+    single = [value * arm.n_seeds for value, arm in zip(noise, arms, strict=True)]
+    between = sum(float(arm.observed.var(ddof=1)) for arm in arms) - sum(single)
+    return NoiseModel(
+        sigma2_example=max(example, 0.0) * n_units,
+        sigma2_seed=max(between, 0.0),
+        sigma2_residual=sum(single) * n_units,
+        seed_groups=len(arms),
     )
 
 
@@ -228,7 +313,7 @@ def mean_influence(
     return total
 
 
-def _scale(arms: Sequence[Arm]) -> float:
+def magnitude(arms: Sequence[Arm]) -> float:
     """Return the magnitude of the metric, against which rounding is judged."""
     return max(float(np.abs(arm.observed).max()) for arm in arms)
 

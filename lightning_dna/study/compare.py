@@ -14,8 +14,9 @@ import pandas as pd
 
 from lightning_dna.errors import ResultsError
 from lightning_dna.stats.alignment import align
-from lightning_dna.stats.bootstrap import ResamplingPlan, bootstrap_metrics
-from lightning_dna.stats.compare import compare, estimates
+from lightning_dna.stats.bootstrap import bootstrap_metrics
+from lightning_dna.stats.comparison import compare, estimates
+from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates, subtract
 from lightning_dna.study.gather import Gathered, gather

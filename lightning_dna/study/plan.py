@@ -29,13 +29,15 @@ def plan_frame(study: Study) -> pd.DataFrame:
         batch = max(1, min(budget.tokens_per_step, 8192) // length)
         model = build_model(config, seed=0)
         seconds, activation_bytes = _time_step(model, batch, length)
-        parameters = parameter_counts(config).total
+        counts = parameter_counts(config)
+        parameters = counts.total
         rows.append(
             {
                 "arm": arm.name,
                 "changes": ", ".join(f"{key}={value}" for key, value in arm.changes.items()) or "-",
                 "parameters": parameters,
                 "feedforward_width": config.inner_width,
+                "feedforward_parameters": counts.feedforward,
                 "flops_per_base": flops_per_base(config, length).forward_total,
                 "tokens": tokens,
                 "seeds": len(study.recipe.seeds),
@@ -51,6 +53,7 @@ def plan_table(study: Study) -> str:
     frame = plan_frame(study)
     shown = frame.assign(
         parameters=frame["parameters"].map("{:,}".format),
+        feedforward_parameters=frame["feedforward_parameters"].map("{:,}".format),
         flops_per_base=frame["flops_per_base"].map("{:,.0f}".format),
         tokens=frame["tokens"].map("{:,}".format),
         hours=frame["hours"].map("{:.2f}".format),

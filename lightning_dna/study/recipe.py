@@ -48,7 +48,7 @@ class ComparisonConfig:
     scope: Literal["procedure", "checkpoint"] = "procedure"
     level: float = 0.95
     resamples: int = 9999
-    multiplicity: Literal["holm", "bh", "none"] = "holm"
+    multiplicity: Literal["max-t", "holm", "bh", "none"] = "max-t"
     paired_seeds: bool = False
     planned: tuple[str, ...] = ("heldout_mlm:mlm_accuracy", "heldout_mlm:bits_per_base")
     margins: dict[str, float] = field(default_factory=dict)

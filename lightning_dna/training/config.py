@@ -8,7 +8,7 @@ from lightning_dna import settings
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.errors import ConfigError
-from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.config import YOUNGER_FIELDS, ModelConfig
 
 __all__ = [
     "BudgetConfig",
@@ -244,9 +244,14 @@ class RunConfig:
 def deciding_settings(run: RunConfig) -> dict[str, Any]:
     """Return the settings that decide the trained weights, as plain nested values.
 
-    The place of the sequence is not among them: its digest says what it is, wherever it lies.
+    The place of the sequence is not among them: its digest says what it is, wherever it lies. Nor
+    are settings that did not exist when the first runs were made, unless they are used.
     """
     content: dict[str, Any] = settings.plain(run)
+    usual = ModelConfig()
+    for name in YOUNGER_FIELDS:
+        if getattr(run.model, name) == getattr(usual, name):
+            del content["model"][name]
     for name in _WITHOUT_EFFECT:
         del content["trainer"][name]
     for name in _SEQUENCE_SOURCE:

@@ -76,7 +76,7 @@ CHROMS = ("chr1", "chr2", "chr3", "chr4", "chr5", "chr6")
 def signature(task: str, unit: str, n_units: int) -> str:
     return (
         f"task:{task}|unit:{unit}|n:{n_units}|seeds:2|resamples:9999"
-        "|interval:se-t,procedure,0.95|rng:sfc64,0|version:0.1.0"
+        "|interval:se-t,procedure,0.95|rng:splitmix64,0|version:0.1.0"
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lightning_dna.stats.alignment import AlignedTask, align
-from lightning_dna.stats.bootstrap import ResamplingPlan, bootstrap_metrics
+from lightning_dna.stats.bootstrap import bootstrap_metrics
+from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates
 
@@ -66,11 +67,36 @@ def summed() -> Callable[..., AlignedTask]:
 
 
 @pytest.fixture(scope="session")
+def scored() -> Callable[..., AlignedTask]:
+    """Return a builder of a task from the truth and scores by variant."""
+
+    def build(y_true, arms: Arms, *, task="task", ids=None, cluster=None, labels=False):
+        return align(
+            [
+                Predictions(
+                    task=task,
+                    variant=variant,
+                    seed=seed,
+                    example_id=np.arange(len(y_true)) if ids is None else ids,
+                    y_true=y_true,
+                    y_score=score,
+                    y_pred=(np.asarray(score) > 0).astype(int) if labels else None,
+                    cluster_id=cluster,
+                )
+                for variant, seeds in arms.items()
+                for seed, score in enumerate(seeds)
+            ]
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def resample() -> Callable[..., Replicates]:
     """Return a short form of ``bootstrap_metrics``."""
 
-    def run(task, metrics, *, n_resamples=199, unit="example", seed=0):
-        plan = ResamplingPlan(n_resamples=n_resamples, unit=unit, seed=seed)
+    def run(task, metrics, *, n_resamples=199, **options):
+        plan = ResamplingPlan(n_resamples=n_resamples, **options)
         return bootstrap_metrics(task, metrics, plan)
 
     return run

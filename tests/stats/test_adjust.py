@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from lightning_dna.errors import StatsError
-from lightning_dna.stats.adjust import adjust_pvalues, max_t, normal_scores
+from lightning_dna.stats.adjust import adjust_pvalues, max_t, max_t_critical, normal_scores
 
 P_VALUES = st.lists(st.floats(1e-12, 1.0), min_size=1, max_size=30)
 
@@ -103,3 +103,31 @@ def test_normal_scores_invert_two_sided_p_values():
     p = np.array([1.0, 0.05, 1e-10])
     np.testing.assert_allclose(2 * stats.norm.sf(normal_scores(p)), p, rtol=1e-9)
     assert np.isfinite(normal_scores(np.array([1e-320]))).all()
+    one_sided = np.array([0.999, 0.5, 1e-10])
+    found = normal_scores(one_sided, two_sided=False)
+    np.testing.assert_allclose(stats.norm.sf(found), one_sided, rtol=1e-9)
+
+
+def test_signed_statistics_of_one_sided_tests():
+    rng = np.random.default_rng(6)
+    observed, replicates = rng.standard_normal(7) + 1, rng.standard_normal((500, 7))
+    assert (max_t(observed, replicates) == direct_max_t(observed, replicates)).all()
+    assert (observed < 0).any()
+
+
+def test_critical_value_agrees_with_single_step_p_values():
+    rng = np.random.default_rng(7)
+    replicates = np.abs(rng.standard_normal((999, 5)))
+    for level in (0.5, 0.9, 0.95, 0.999):
+        critical = max_t_critical(replicates, level)
+        for observed in np.append(np.linspace(0.5, 5, 40), [critical + 1e-12, critical - 1e-12]):
+            p = max_t(np.full(5, observed), replicates, step_down=False)[0]
+            assert (p <= 1 - level + 1e-12) == (observed > critical)
+    with pytest.raises(StatsError, match="need 99999 or more resamples; found 999"):
+        max_t_critical(replicates, 0.99999)
+
+
+def test_critical_value_of_independent_normals_is_sidaks():
+    replicates = np.abs(np.random.default_rng(8).standard_normal((50_000, 6)))
+    expected = stats.norm.isf((1 - 0.95 ** (1 / 6)) / 2)
+    assert max_t_critical(replicates, 0.95) == pytest.approx(expected, abs=0.02)

@@ -110,8 +110,50 @@ def test_properties_of_an_example_must_agree(first, second, message):
 def test_nothing_to_align_and_no_silent_join():
     with pytest.raises(StatsError, match="no predictions"):
         align([])
-    with pytest.raises(StatsError, match="how='inner' is not offered; allowed: 'strict'"):
-        align([entry("a")], how="inner")
+    with pytest.raises(StatsError, match="how='outer' is not offered; allowed: 'strict', 'inner'"):
+        align([entry("a")], how="outer")
+
+
+def test_inner_join_keeps_the_common_examples_and_counts_the_others():
+    task = align(
+        [
+            entry("a", ids=[4, 1, 3], y_true=[1, 0, 1], y_score=[0.4, 0.1, 0.3], y_pred=[1, 0, 1]),
+            entry("b", ids=[3, 2, 4], y_true=[1, 0, 1], y_score=[3.0, 2.0, 4.0], y_pred=[1, 1, 0]),
+        ],
+        how="inner",
+    )
+    assert task.example_id.tolist() == [3, 4]
+    assert task.n_dropped == 2  # examples 1 and 2
+    assert task.y_score[:, :, 0].tolist() == [[0.3, 3.0], [0.4, 4.0]]
+    assert task.y_pred[:, 1, 0].tolist() == [1, 0]
+    with pytest.raises(StatsError, match="no example in common"):
+        align([entry("a", ids=[1, 2, 3]), entry("b", ids=[4, 5, 6])], how="inner")
+    with pytest.raises(StatsError, match=r"are integers, those of .* are text"):
+        align([entry("a", ids=[1, 2, 3]), entry("b", ids=list("123"))], how="inner")
+
+
+def test_real_numbers_are_targets_and_not_classes():
+    task = align([entry("a", y_true=[0.5, 1.5, 2.0], y_pred=[0.4, 1.0, 2.5])])
+    assert task.y_true is None
+    assert task.y_pred is None
+    assert task.target.tolist() == [0.5, 1.5, 2.0]
+    assert task.y_score[:, 0, 0].tolist() == [0.4, 1.0, 2.5]
+    counts = align([entry("a", y_true=[0, 1, 1], y_pred=[0.2, 0.7, 0.9])])
+    assert counts.y_true.tolist() == [0, 1, 1]  # the truth may still be classes
+    assert counts.y_pred is None
+
+
+def test_two_columns_of_scores_are_their_difference():
+    logits = np.array([[0.0, 2.0], [1.0, -1.0], [3.0, 3.5]])
+    task = align([entry("a", y_true=[1, 0, 1], y_score=logits)])
+    assert task.y_score[:, 0, 0].tolist() == [2.0, -2.0, 0.5]
+    with pytest.raises(StatsError, match="y_score has 3 columns"):
+        entry("a", y_score=np.zeros((3, 3)))
+
+
+def test_scores_must_be_given_by_all_or_none():
+    with pytest.raises(StatsError, match="'b', seed 0 has no y_score, others have"):
+        align([entry("a", y_score=[1, 2, 3]), entry("b")])
 
 
 def test_the_order_of_input_rows_does_not_matter():

@@ -1,7 +1,9 @@
 """Rows of estimates and comparisons: their numbers, families, verdicts and errors."""
 
+import itertools
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from lightning_dna.errors import ConfigError, StatsError
-from lightning_dna.stats.compare import compare, estimates
+from lightning_dna.stats.comparison import compare, estimates
+from lightning_dna.stats.intervals import Method
 from lightning_dna.stats.metrics import METRICS
 from lightning_dna.stats.replicates import subtract
+from lightning_dna.stats.tables import READING_ORDER, ComparisonRow, EstimateRow
+
+METHODS = get_args(Method)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +70,9 @@ def test_numbers_of_a_checkpoint_row(suite):
     assert found.high - found.delta == pytest.approx(stats.t.ppf(0.975, found.df) * found.se)
     assert found.p == pytest.approx(2 * stats.t.sf(found.delta / found.se, found.df), rel=1e-6)
     assert found.percentile_low == pytest.approx(found.low, abs=0.2 * found.se)
-    assert found.mde80 == pytest.approx(
-        (stats.t.ppf(0.975, found.df) + 0.8416) * found.se, rel=1e-4
-    )
+    # At that true difference 80% of noncentral t statistics lie beyond the critical value.
+    critical = stats.t.ppf(0.975, found.df)
+    assert stats.nct.sf(critical, found.df, found.mde80 / found.se) == pytest.approx(0.8, abs=1e-6)
     assert (found.n_units, found.n_examples, found.n_seeds) == (600, 600, 3)
     assert (found.design_effect, found.n_undefined, found.flags) == (1.0, 0, ())
 
@@ -81,6 +87,26 @@ def test_verdicts_follow_the_orientation_of_the_metric(suite):
     assert row(table, "language", "twin", "cross_entropy").verdict == "inconclusive"
     turned = compare(suite, baseline="good", scope="checkpoint")
     assert row(turned, "language", "base", "cross_entropy").verdict == "worse"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_levels_nest_for_every_method(suite, method):
+    options = {"baseline": "base", "scope": "checkpoint", "method": method}
+    tables = [compare(suite, level=level, **options).rows for level in (0.5, 0.8, 0.95, 0.99)]
+    for inner, outer in itertools.pairwise(tables):
+        for one, two in zip(inner, outer, strict=True):
+            assert two.low <= one.low <= one.high <= two.high
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_swapping_variant_and_baseline_negates_for_every_method(suite, method):
+    options = {"scope": "checkpoint", "method": method, "multiplicity": "none"}
+    forward = compare(suite, baseline="base", **options)
+    backward = compare(suite, baseline="good", **options)
+    for task, metric in (("classify", "mcc"), ("language", "cross_entropy")):
+        one, two = row(forward, task, "good", metric), row(backward, task, "base", metric)
+        assert (one.delta, one.se) == (-two.delta, two.se)
+        assert (one.low, one.high, one.p) == pytest.approx((-two.high, -two.low, two.p), rel=1e-9)
 
 
 def test_equivalence_needs_a_declared_margin(suite):
@@ -156,29 +182,19 @@ def test_one_family_by_default(suite, ours, theirs):
 
 
 def test_axes_outside_the_family_split_it(suite):
-    rows = compare(suite, baseline="base", scope="checkpoint", family=("variant",)).rows
+    options = {"baseline": "base", "scope": "checkpoint", "multiplicity": "holm"}
+    rows = compare(suite, family=("variant",), **options).rows
     for start in (0, 1):  # accuracy and mcc of task "classify", each with two variants
         pair = [rows[start], rows[start + 2]]
         expected = multipletests([r.p for r in pair], method="holm")[1]
         np.testing.assert_allclose([r.p_adjusted for r in pair], expected)
-    alone = compare(suite, baseline="base", scope="checkpoint", family=()).rows
-    assert [r.p_adjusted for r in alone] == [r.p for r in alone]
-    unadjusted = compare(suite, baseline="base", scope="checkpoint", multiplicity="none").rows
-    assert [r.p_adjusted for r in unadjusted] == [r.p for r in unadjusted]
-
-
-def test_max_t_lies_between_the_raw_p_and_bonferroni(suite):
-    rows = compare(suite, baseline="base", scope="checkpoint", multiplicity="max-t").rows
-    for found in rows:
-        assert found.p <= found.p_adjusted <= min(1.0, len(rows) * found.p + 0.02)
-    # Accuracy and MCC of one pair are almost one hypothesis: together they cost almost nothing.
-    only = {"classify": suite["classify"]}
-    close = compare(
-        only, baseline="base", scope="checkpoint", multiplicity="max-t", family=("metric",)
-    ).rows[0]
-    assert close.p_adjusted <= close.p + 2 / 1000
-    with pytest.raises(StatsError, match="needs scope='checkpoint' and a two-sided alternative"):
-        compare(suite, baseline="base", scope="procedure", multiplicity="max-t")
+    for change in (
+        {"family": ()},
+        {"family": (), "multiplicity": "max-t"},
+        {"multiplicity": "none"},
+    ):
+        alone = compare(suite, **{**options, **change}).rows
+        assert [r.p_adjusted for r in alone] == [r.p for r in alone]
 
 
 def test_one_sided_alternatives(suite):
@@ -258,8 +274,13 @@ def test_a_metric_of_ones_own(summed, resample):
     [
         ({"baseline": "bsae"}, ConfigError, "unknown variant 'bsae'.*Did you mean 'base'"),
         ({"scope": "seeds"}, StatsError, "say 'checkpoint' .* or 'procedure'"),
-        ({"method": "bca"}, StatsError, "allowed: se-t, percentile, basic, symmetric"),
+        (
+            {"method": "bcaa"},
+            StatsError,
+            "allowed: se-t, percentile, .*, bca, studentized, analytic",
+        ),
         ({"scope": "procedure", "method": "basic"}, StatsError, "scope='procedure' needs 'se-t'"),
+        ({"scope": "procedure", "method": "bca"}, StatsError, "'bca' looks at examples only"),
         ({"paired_seeds": True}, StatsError, "paired_seeds belongs to scope='procedure'"),
         ({"multiplicity": "bonferroni"}, StatsError, "allowed: holm, bh, max-t, none"),
         ({"family": ("tasks",)}, StatsError, "family axis 'tasks'; allowed: task, variant, metric"),
@@ -290,7 +311,7 @@ def test_max_t_needs_one_number_of_resamples(suite, labelled, resample):
     other = resample(
         labelled(y_true, {"base": [y_true], "b": [1 - y_true]}, task="u"), ["accuracy"]
     )
-    with pytest.raises(StatsError, match=r"equal n_resamples in all tasks; found \[199, 999\]"):
+    with pytest.raises(StatsError, match=r"found \[199, 999\]. Resample alike, or .*'holm'"):
         compare({**suite, "u": other}, baseline="base", scope="checkpoint", multiplicity="max-t")
 
 
@@ -310,9 +331,19 @@ def test_tables_as_frame_and_json(suite):
     assert len(values.to_frame()) == len(json.loads(values.to_json())) == 9
 
 
+def test_columns_stand_in_reading_order(suite):
+    names = {kind: [field.name for field in fields(kind)] for kind in (EstimateRow, ComparisonRow)}
+    assert {*names[ComparisonRow]} == {*READING_ORDER}  # none is forgotten
+    assert len(READING_ORDER) == len({*READING_ORDER})
+    frame = estimates(suite, scope="checkpoint").to_frame()
+    assert list(frame.columns) == [name for name in READING_ORDER if name in names[EstimateRow]]
+    record = json.loads(compare(suite, baseline="base", scope="checkpoint").to_json())[0]
+    assert list(record) == list(READING_ORDER)
+
+
 def test_every_row_is_signed(suite):
     found = compare(suite, baseline="base", scope="procedure").rows[0].signature
     assert found == (
         "task:classify|unit:example|n:600|seeds:3|resamples:999"
-        "|interval:se-t,procedure,0.95|rng:sfc64,0|version:0.1.0"
+        "|interval:se-t,procedure,0.95|rng:splitmix64,0|version:0.1.0"
     )

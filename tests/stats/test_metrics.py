@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from lightning_dna.errors import ConfigError, StatsError
@@ -22,7 +23,7 @@ def kernel_values(task, name, weights):
     """Metric of variant 0, seed 0 for each row of weights, through the production path."""
     metric = METRICS[name]
     statistics = example_statistics(task, (metric,))
-    sums = ExactSums(statistics.matrix, total_weight=weights.sum(axis=1).max())(weights)
+    sums = ExactSums(statistics.matrix, total_weight=weights.sum(axis=1).max())(weights.T)
     return metric.value(sums[statistics.index[0][0, 0]])
 
 
@@ -74,12 +75,57 @@ def test_ratio_metrics_equal_direct_sums(summed, name):
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
-@pytest.mark.parametrize("name", METRICS)
+def regression_references():
+    return {
+        "pearson": lambda y, p: stats.pearsonr(y, p).statistic,
+        "r2": sk.r2_score,
+        "mse": sk.mean_squared_error,
+        "mae": sk.mean_absolute_error,
+    }
+
+
+@pytest.mark.parametrize("name", regression_references())
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_regression_metrics_equal_scipy_and_scikit_learn_on_repeated_data(scored, name, offset):
+    rng = np.random.default_rng(6)
+    y_true = rng.standard_normal(30) + offset
+    predicted = y_true + 0.5 * rng.standard_normal(30)
+    weights = rng.multinomial(30, np.full(30, 1 / 30), size=20)
+    found = kernel_values(scored(y_true, {"a": [predicted]}), name, weights)
+    score = regression_references()[name]
+    expected = [score(np.repeat(y_true, w), np.repeat(predicted, w)) for w in weights]
+    # Differences of numbers near a million have ten digits left.
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if offset == 0 else 1e-9)
+
+
+@pytest.mark.parametrize("name", ["pearson", "r2"])
+def test_constant_truth_has_no_correlation_and_no_r2(scored, name):
+    weights = np.ones((1, 7), dtype=int)
+    one = scored(np.full(7, 0.1), {"a": [np.arange(7) / 3]})
+    assert np.isnan(kernel_values(one, name, weights)).all()
+
+
+def test_constant_predictions_have_no_pearson_and_an_r2_of_zero_at_the_mean(scored):
+    y_true = np.array([0.1, 0.4, 0.4, 0.9])
+    weights = np.ones((1, 4), dtype=int)
+    constant = scored(y_true, {"a": [np.full(4, y_true.mean())]})
+    assert np.isnan(kernel_values(constant, "pearson", weights)).all()
+    assert kernel_values(constant, "r2", weights)[0] == pytest.approx(0, abs=1e-15)
+
+
+SUMMED = [name for name, row in METRICS.items() if row.kind != "ranked"]
+
+
+@pytest.mark.parametrize("name", SUMMED)
 def test_gradient_is_the_derivative_of_the_value(name):
     metric = METRICS[name]
     if metric.kind == "cells":
         # hits, predicted, true of two classes: 30 + 20 examples of which 24 + 15 are right
         sums = np.array([24.0, 15.0, 29.0, 21.0, 30.0, 20.0])
+    elif name == "pearson":
+        sums = np.array([50.0, 3.0, 41.0, -2.0, 33.0, 17.0])
+    elif name == "r2":
+        sums = np.array([50.0, 3.0, 41.0, 17.0])
     else:
         sums = np.array([37.0, 91.0])
     step = 1e-5 * np.eye(len(sums))
@@ -133,7 +179,7 @@ def test_conventions_for_empty_cells():
 
 def test_orientation_and_range_of_every_row():
     worse_when_greater = {name for name, row in METRICS.items() if not row.greater_is_better}
-    assert worse_when_greater == {"cross_entropy", "bits_per_base"}
+    assert worse_when_greater == {"cross_entropy", "bits_per_base", "mse", "mae"}
     assert all(name == row.name and row.low < row.high for name, row in METRICS.items())
 
 
@@ -147,14 +193,27 @@ def test_names_are_checked():
     assert resolve_metrics([METRICS["mcc"], "f1"]) == (METRICS["mcc"], METRICS["f1"])
 
 
-def test_metric_that_does_not_fit_the_columns(labelled, summed):
+def test_metric_that_does_not_fit_the_columns(labelled, summed, scored):
+    real = scored([0.5, 1.5], {"a": [[0.1, 0.2]]})
+    with pytest.raises(StatsError, match=r"'mcc' needs .*; y_true holds real numbers"):
+        example_statistics(real, (METRICS["mcc"],))
+    with pytest.raises(StatsError, match="'auroc' needs y_true with the labels 0 and 1"):
+        example_statistics(real, (METRICS["auroc"],))
+    only_labels = labelled(["x", "y"], {"a": [["x", "x"]]})
+    with pytest.raises(StatsError, match="'auroc' needs y_score; there is none"):
+        example_statistics(only_labels, (METRICS["auroc"],))
+    with pytest.raises(StatsError, match="'mse' needs y_true with numbers"):
+        example_statistics(only_labels, (METRICS["mse"],))
+    three = scored([0, 1, 2], {"a": [[0.1, 0.2, 0.3]]})
+    with pytest.raises(StatsError, match=r"'auprc' needs the labels 0 and 1.*found 0, 1, 2"):
+        example_statistics(three, (METRICS["auprc"],))
     labels = labelled(["x", "y"], {"a": [["x", "x"]]})
     with pytest.raises(StatsError, match=r"'f1' needs the labels 0 and 1.*found x, y"):
         example_statistics(labels, (METRICS["f1"],))
     with pytest.raises(StatsError, match="'ratio' needs a numerator; given for: none"):
         example_statistics(labels, (METRICS["ratio"],))
     sums = summed({"a": [np.array([1.0, 3.0])]}, np.array([2.0, 2.0]))
-    with pytest.raises(StatsError, match="'mcc' needs y_true and y_pred; there is no y_true"):
+    with pytest.raises(StatsError, match=r"'mcc' needs y_true and y_pred .*; there is no y_true"):
         example_statistics(sums, (METRICS["mcc"],))
     with pytest.raises(
         StatsError, match=r"'mlm_accuracy' must lie in \[0, 1\] per example.* for 1"

@@ -44,8 +44,9 @@ def test_seed_zero_is_a_seed():
         ({"seed": -1}, "seed must be an integer of 0 or more, not -1"),
         ({"y_true": [0, 1]}, "y_true has 2 values for 3 examples"),
         ({"y_pred": [0, 1, 1, 0]}, "y_pred has 4 values for 3 examples"),
-        ({"y_pred": [0.0, np.nan, 1.0]}, "y_pred is NaN or infinite at row 1"),
-        ({"y_pred": [0.0, 0.5, 1.0]}, "y_pred must hold integers or text"),
+        ({"y_pred": [0.0, np.nan, 1.0]}, "y_pred is NaN or infinite for example 2"),
+        ({"y_score": [[0.0, 0.5, 1.0]] * 3}, "y_score has 3 columns"),
+        ({"cluster_id": [0.0, 0.5, 1.0]}, "cluster_id must hold integers or text"),
         ({"y_true": [0, "x", 1.5]}, "y_true"),
         ({"y_score": [0.1, np.nan, 0.2]}, "y_score is NaN or infinite for example 2"),
         (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_dna.stats.compare import compare
+from lightning_dna.stats.comparison import compare
 
 CELLS = ("accuracy", "balanced_accuracy", "macro_f1", "mcc")
 MOMENTS = ("ratio", "mean", "bits_per_base")

@@ -1,11 +1,16 @@
 """Variances against the two-way analysis of variance, with every resample listed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from lightning_dna.errors import StatsError
+from lightning_dna.stats.noise_model import NoiseModel
 from lightning_dna.stats.variance import (
     Arm,
+    crossed_components,
     crossed_variance,
     effective_df,
     example_variance,
@@ -158,3 +163,127 @@ def test_components_of_a_real_pair(summed, resample):
     paired = tables[0].mean(axis=1) - tables[1].mean(axis=1)
     assert found.example == pytest.approx(paired.var(ddof=1) / n, rel=0.1)
     assert found.df < 8
+
+
+def test_two_arms_equal_obuchowski_and_rockette(all_resamples):
+    """Between-seed variances plus jackknife covariances of different seeds (Hillis 2007)."""
+    rng = np.random.default_rng(13)
+    n = N_UNITS
+    common = 2 * rng.standard_normal((n, 1))
+    tables = [common + rng.standard_normal((n, s)) + 3 * rng.standard_normal(s) for s in (3, 2)]
+    covariance = np.cov(np.hstack(tables).T) / n  # of means: the jackknife gives the same
+    within = [covariance[:3, :3], covariance[3:, 3:]]
+    expected = -2 * covariance[:3, 3:].mean()  # Cov3
+    for table, block in zip(tables, within, strict=True):
+        expected += table.mean(axis=0).var(ddof=1) / table.shape[1]
+        expected += block[~np.eye(len(block), dtype=bool)].mean()  # Cov2
+    counts = all_resamples(n)
+    found = crossed_variance(
+        [exhaustive_arm(tables[0], counts), exhaustive_arm(tables[1], counts, -1)],
+        correction=n / (n - 1),
+        example_df=n - 1,
+    )
+    assert found.seed > 0
+    assert found.total == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def exhaustive_pair(summed, resample, all_resamples):
+    """Replicates of two arms over all resamples, and their (examples, seeds) tables."""
+    rng = np.random.default_rng(14)
+    common = 3 * rng.standard_normal((N_UNITS, 1))
+    tables = [
+        common + rng.standard_normal((N_UNITS, 3)) + 4 * rng.standard_normal(3) for _ in range(2)
+    ]
+    task = summed({"a": list(tables[0].T), "b": list(tables[1].T)})
+    counts = all_resamples(N_UNITS)
+    values = np.stack([exhaustive_arm(table, counts).values for table in tables], axis=1)
+    return replace(resample(task, ["mean"], n_resamples=9), values=values[..., None]), tables
+
+
+def test_noise_model_is_the_analysis_of_variance_per_example_and_seed(exhaustive_pair):
+    reps, tables = exhaustive_pair
+    found = variance_components(reps, "a", "b", metric="mean")
+    for name, table in zip("ab", tables, strict=True):
+        of_example, of_seed, of_residual = mean_squares(table)
+        arm = found.arms[name]
+        assert arm.sigma2_residual == pytest.approx(of_residual, rel=1e-6)
+        assert arm.sigma2_seed == pytest.approx((of_seed - of_residual) / N_UNITS, rel=1e-6)
+        assert arm.sigma2_example == pytest.approx(max(of_example - of_residual, 0) / 3, rel=1e-6)
+        assert arm.seed_groups == 1
+    difference = tables[0].mean(axis=1) - tables[1].mean(axis=1)
+    residual = sum(mean_squares(table)[2] for table in tables)
+    assert found.noise.sigma2_residual == pytest.approx(residual, rel=1e-6)
+    assert found.noise.sigma2_example == pytest.approx(
+        max(difference.var(ddof=1) - residual / 3, 0), rel=1e-6
+    )
+    assert found.noise.seed_groups == 2
+
+
+def test_noise_model_of_the_study_itself_gives_back_its_variance(exhaustive_pair):
+    reps, _ = exhaustive_pair
+    for paired in (False, True):
+        found = variance_components(reps, "a", "b", metric="mean", paired_seeds=paired)
+        assert found.noise.seed_groups == (1 if paired else 2)
+        if found.noise.sigma2_example > 0:
+            assert found.noise.variance(N_UNITS, 3) == pytest.approx(found.total, rel=1e-9)
+        assert found.total == found.example + found.seed
+
+
+def test_noise_model_of_other_sizes():
+    noise = NoiseModel(sigma2_example=4.0, sigma2_seed=0.3, sigma2_residual=6.0)
+    assert noise.variance(100, 3) == pytest.approx(0.04 + 0.1 + 0.02)
+    # two arms: each between-seed share (.3 + .06) / 3 / 2 = .06; examples .06
+    assert noise.df(100, 3) == pytest.approx(0.16**2 / (2 * 0.06**2 / 2 + 0.06**2 / 99))
+    paired = replace(noise, seed_groups=1)
+    assert paired.df(100, 3) == pytest.approx(max(0.16**2 / (0.12**2 / 2 + 0.06**2 / 99), 2))
+    with pytest.raises(StatsError, match="sigma2_seed must be 0 or more"):
+        replace(noise, sigma2_seed=-0.1)
+    with pytest.raises(StatsError, match="sigma2_example must be 0 or more"):
+        replace(noise, sigma2_example=float("nan"))
+    with pytest.raises(StatsError, match="seed_groups must be 1 or 2"):
+        replace(noise, seed_groups=3)
+
+
+def test_degrees_of_freedom_never_fall_below_those_of_the_seeds():
+    # The residual takes nearly all off: the formula alone would give 0.13.
+    options = {"example": 0.01, "example_df": 99, "seed_df": [2, 2]}
+    assert crossed_components(shares=[0.5, 0.5], residual=0.75, **options).df == 2
+    assert crossed_components(shares=[0.5, 0.5], residual=0.0, **options).df > 3.9
+    options["example_df"] = 1
+    assert crossed_components(shares=[0.5, 0.5], residual=0.75, **options).df == 1
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 10])
+@pytest.mark.parametrize("seed_sd", [0.0, 0.03, 0.1])
+def test_equal_procedures_do_not_differ_too_often(n_seeds, seed_sd):
+    """Correct or not by a probit model with shared examples, as in the specification."""
+    rng = np.random.default_rng(15)
+    n, size, rejected, naive = 120, 500, 0, 0
+    for _ in range(size):
+        hard = 1.2 + rng.standard_normal((n, 1))
+        tables = [
+            (
+                hard
+                + 0.25 * rng.standard_normal((n, 1))
+                + seed_sd * rng.standard_normal(n_seeds)
+                + 0.35 * rng.standard_normal((n, n_seeds))
+                > 0
+            ).astype(float)
+            for _ in range(2)
+        ]
+        difference = tables[0].mean(axis=1) - tables[1].mean(axis=1)
+        example = difference.var(ddof=1) / n
+        found = crossed_components(
+            example=example,
+            example_df=n - 1,
+            shares=[table.mean(axis=0).var(ddof=1) / n_seeds for table in tables],
+            residual=sum(mean_squares(table)[2] for table in tables) / (n * n_seeds),
+            seed_df=[n_seeds - 1] * 2,
+        )
+        rejected += abs(difference.mean()) > stats.t.ppf(0.975, found.df) * found.total**0.5
+        naive += abs(difference.mean()) > stats.t.ppf(0.975, n - 1) * example**0.5
+    limit = 0.05 + 3 * (0.05 * 0.95 / size) ** 0.5
+    assert rejected / size <= limit
+    if seed_sd == 0.1:
+        assert naive / size > limit  # examples alone do not know about seeds

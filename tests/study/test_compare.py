@@ -149,7 +149,7 @@ def test_estimates_and_differences_are_those_of_the_score_tables(filled):
 
 
 def test_each_family_is_corrected_by_itself(filled):
-    study, out, _ = filled()
+    study, out, _ = filled(comparison={"multiplicity": "holm"})
     write_results(study, out)
     rows = pd.read_csv(out / "results" / "comparisons.csv")
     models = rows["variant"].isin(ARMS)
@@ -171,8 +171,22 @@ def test_each_family_is_corrected_by_itself(filled):
     assert len(rows) == sum(map(len, families.values()))
 
 
+def test_max_t_lies_between_no_correction_and_bonferroni(filled):
+    study, out, _ = filled()  # the default
+    write_results(study, out)
+    rows = pd.read_csv(out / "results" / "comparisons.csv")
+    planned = rows[rows["planned"]]
+    n_resamples = study.recipe.comparison.resamples
+    assert study.recipe.comparison.multiplicity == "max-t"
+    assert (planned["p_adjusted"] >= planned["p"]).all()
+    # Single steps of 1 / (resamples + 1), and their Monte-Carlo error.
+    allowance = 3 * (0.25 / n_resamples) ** 0.5
+    assert (planned["p_adjusted"] <= len(planned) * planned["p"] + allowance).all()
+
+
 def test_the_planned_family_does_not_grow_with_the_rest(filled):
-    study, out, _ = filled(comparison={"planned": ["bases:mlm_accuracy"]})
+    planned = {"planned": ["bases:mlm_accuracy"], "multiplicity": "holm"}
+    study, out, _ = filled(comparison=planned)
     write_results(study, out)
     rows = pd.read_csv(out / "results" / "comparisons.csv")
     planned = rows[rows["planned"]]

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from lightning_dna.stats.alignment import align
-from lightning_dna.stats.bootstrap import ResamplingPlan, bootstrap_metrics
+from lightning_dna.stats.bootstrap import bootstrap_metrics
+from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.study.views import (
     chromosome_views,
     classification_views,

@@ -1,0 +1,111 @@
+"""``lightning-dna calibrate``: do intervals and tests keep their promise?"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning_dna.commands.prediction_files import (
+    add_file_arguments,
+    columns_from,
+    number,
+    reading_from,
+    split_list,
+)
+
+if TYPE_CHECKING:
+    from lightning_dna.stats.calibration import GridSpec
+
+EPILOG = """\
+Examples:
+  lightning-dna calibrate --out calibration                        simulated data, about a minute
+  lightning-dna calibrate --out calibration --grid full --sets 2000   every kind of data, hours
+  lightning-dna calibrate --out calibration alibi.csv hyena.csv    your predictions as equal arms
+The same command goes on after an interruption. Exit status 1: some limit was not kept.
+"""
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_file_arguments(verb, at_least="*")
+    group = verb.add_argument_group("from files")
+    group.add_argument("--metrics", metavar="A,B", help="default: what the columns allow")
+    group.add_argument(
+        "--unit", choices=("example", "cluster"), help="default: clusters where files have them"
+    )
+    group = verb.add_argument_group("simulated, without files")
+    group.add_argument(
+        "--grid",
+        default="smoke",
+        help="smoke (default); full: all sizes, classes, ties, correlations, clusters and seeds, or"
+        " a part of it: independent, clusters, seeds; methods: all interval methods on small test"
+        " sets",
+    )
+    group = verb.add_argument_group("run")
+    group.add_argument("--sets", default="200", metavar="N", help="data sets each (default: 200)")
+    group.add_argument("--resamples", default="999", metavar="B", help="default: 999")
+    group.add_argument("--seed", default="0", help="of data and resampling (default: 0)")
+    group.add_argument("--jobs", default="2", metavar="N", help="processes (default: 2)")
+    verb.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="for table.csv, table.md, figure.svg, and the counts from which a run goes on",
+    )
+
+
+def run(options: argparse.Namespace) -> tuple[str, bool]:
+    """Measure, and write the tables and the figure; progress goes to stderr.
+
+    Returns:
+        Text for stdout, and whether every judged cell kept its limits.
+
+    Raises:
+        LightningDNAError: If a file or an option cannot be used, or the folder not be written to.
+    """
+    from tqdm import tqdm
+
+    from lightning_dna.report.calibration import summary, write_calibration
+    from lightning_dna.stats.calibration import null_grid
+    from lightning_dna.stats.plan import ResamplingPlan
+
+    plan = ResamplingPlan(
+        n_resamples=_whole(options, "resamples"), seed=_whole(options, "seed"), n_threads=1
+    )
+    spec = _spec(options)
+    with tqdm(unit="source", file=sys.stderr, disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        report = null_grid(
+            spec,
+            n_sets=_whole(options, "sets"),
+            plan=plan,
+            n_jobs=_whole(options, "jobs"),
+            folder=options.out / "counts",
+            progress=show,
+        )
+    files = write_calibration(report, options.out)
+    written = "\n".join(f"written: {path}" for path in files)
+    return f"{summary(report)}\n{written}\n", report.passed
+
+
+def _spec(options: argparse.Namespace) -> "GridSpec":
+    from lightning_dna.stats.null_specs import grid, grid_of_files
+
+    if not options.files:
+        return grid(options.grid)
+    return grid_of_files(
+        options.files,
+        metrics=None if options.metrics is None else split_list(options.metrics),
+        columns=columns_from(options),
+        options=reading_from(options),
+        unit=options.unit,
+    )
+
+
+def _whole(options: argparse.Namespace, name: str) -> int:
+    return int(number(getattr(options, name), f"--{name}", whole=True))

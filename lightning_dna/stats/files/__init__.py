@@ -1,0 +1,1 @@
+"""Anybody's predictions: from files on disk to comparisons."""

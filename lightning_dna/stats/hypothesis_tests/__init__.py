@@ -1,0 +1,1 @@
+"""Classical and exact tests of two models: McNemar, DeLong, permutation."""

@@ -27,7 +27,7 @@ def adjust_pvalues(p: Floats, method: Literal["holm", "bh", "none"]) -> Floats:
         Adjusted p-values in the same order.
 
     Raises:
-        StatsError: If the method is unknown.
+        StatsError: If the method is unknown, or a p-value lies outside [0, 1].
 
     Example:
         >>> adjust_pvalues(np.array([0.01, 0.04, np.nan, 0.03]), "holm").tolist()
@@ -36,7 +36,13 @@ def adjust_pvalues(p: Floats, method: Literal["holm", "bh", "none"]) -> Floats:
     if method not in ("holm", "bh", "none"):
         raise StatsError(f"multiplicity {method!r}; allowed: {', '.join(get_args(Multiplicity))}")
     adjusted = np.array(p, dtype=np.float64)
-    tested = np.flatnonzero(np.isfinite(adjusted))
+    tested = np.flatnonzero(~np.isnan(adjusted))
+    outside = tested[(adjusted[tested] < 0) | (adjusted[tested] > 1)]
+    if len(outside):
+        raise StatsError(
+            f"p-values lie between 0 and 1 (NaN for a hypothesis not tested); found "
+            f"{adjusted[outside[0]]:g} at position {outside[0]}"
+        )
     if method == "none" or len(tested) == 0:
         return adjusted
     order = tested[np.argsort(adjusted[tested], kind="stable")]
@@ -68,6 +74,7 @@ def max_t(observed: Floats, replicates: Floats, *, step_down: bool = True) -> Fl
         >>> max_t(np.array([2.0, 0.5]), np.array([[1.0, 3.0], [0.0, 0.0], [0.4, 0.1]])).tolist()
         [0.5, 0.5]
     """
+    observed, replicates = np.asarray(observed, float), np.asarray(replicates, float)
     adjusted = np.full(len(observed), np.nan)
     tested = np.flatnonzero(np.isfinite(observed))
     if len(tested) == 0:

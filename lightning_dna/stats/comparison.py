@@ -228,6 +228,8 @@ def _at_level(row: Hypothesis, level: float, question: Question) -> Hypothesis:
 
 
 def _checked(reps: Mapping[str, Replicates]) -> Mapping[str, Replicates]:
+    if isinstance(reps, Replicates):
+        raise StatsError(f"give the replicates by task: {{'{reps.task}': replicates}}")
     if not reps:
         raise StatsError("there is nothing to compare: no replicates were given")
     for task, one in reps.items():

@@ -1,5 +1,6 @@
 """One estimate and all that is said about it: error, interval, test, policy for odd data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,12 +25,14 @@ from lightning_dna.stats.standard_errors import (
     replicate_errors,
     standard_error,
 )
-from lightning_dna.stats.variance import arm_of, combined
+from lightning_dna.stats.variance import Arm, arm_of, combined
 
 FEW_UNITS = 10
 """Fewer effective clusters, or examples of the rarest class: the interval carries a flag."""
 FEWEST_CLUSTERS = 4
 """Fewer effective clusters: no interval."""
+FEWEST_SEEDS = 3
+"""As many seeds or fewer in the arm that carries nearly all seed noise: a flag."""
 UNDEFINED_FLAG, UNDEFINED_LIMIT = 0.01, 0.10
 """Share of undefined replicates above which there is a flag, and no interval."""
 
@@ -102,6 +105,8 @@ def infer(
     error = standard_error(reps, metric, variants, arms, question)
     if error.mismatch:
         result = _flagged(result, "se_mismatch")
+    if _uneven_seeds(error, arms):
+        result = _flagged(result, "uneven_seeds")
     result = replace(result, error=error, se=error.se, df=error.df)
     if len(variants) == 2 and _identical(reps, metric, variants):
         return _flagged(_at_point(replace(result, estimate=0.0, se=0.0), p=1.0), "identical")
@@ -292,6 +297,18 @@ def _data_flags(
         "undefined_replicates": undefined > UNDEFINED_FLAG * reps.n_resamples,
     }
     return tuple(name for name, holds in conditions.items() if holds)
+
+
+def _uneven_seeds(error: ErrorEstimate, arms: Sequence[Arm]) -> bool:
+    """Return whether the error hangs on the spread between three trainings of one arm.
+
+    Satterthwaite's degrees of freedom are then estimated too high now and then: with one arm ten
+    times as variable as the other, 3 seeds each, equal models differ in 8% of the studies at 5%.
+    """
+    if len(error.seeds) < 2 or not error.seed > error.example:
+        return False
+    largest = int(np.argmax(error.seeds))
+    return error.seeds[largest] > 0.9 * sum(error.seeds) and arms[largest].n_seeds <= FEWEST_SEEDS
 
 
 def _reasons(reps: Replicates, metric: int, variants: tuple[int, ...]) -> list[str]:

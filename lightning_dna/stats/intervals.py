@@ -84,6 +84,7 @@ class Resampled:
         replicate_se: Floats | None,
     ) -> "Resampled":
         """Fill in the defaults of ``confidence_interval``; what a method lacks is an error."""
+        replicates = np.asarray(replicates, dtype=np.float64)
         draws = replicates[np.isfinite(replicates)]
         if se is None:
             se = _standard_error(method, draws, influence)

@@ -356,6 +356,8 @@ def resolve_metrics(metrics: Sequence[str | Metric]) -> tuple[Metric, ...]:
         ConfigError: If a name is not in ``METRICS``; the nearest is suggested.
         StatsError: If none is given, or one twice.
     """
+    if isinstance(metrics, str):
+        raise StatsError(f"metrics must be a list of names, such as ['{metrics}']")
     rows = []
     for metric in metrics:
         if isinstance(metric, str) and metric not in METRICS:

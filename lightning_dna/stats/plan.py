@@ -1,6 +1,7 @@
 """How to resample, declared before anything is drawn."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 from lightning_dna.errors import StatsError
@@ -46,6 +47,10 @@ class ResamplingPlan:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name in ("n_resamples", "seed", "n_threads"):
+            value = getattr(self, name)
+            if not (isinstance(value, Integral) or (name == "n_threads" and value is None)):
+                raise StatsError(f"{name} must be a whole number, not {value!r}")
         if self.n_resamples < 2:
             raise StatsError(f"n_resamples must be 2 or more, not {self.n_resamples}")
         if self.seed < 0:

@@ -56,7 +56,7 @@ class _Test:
             )
         se, df = math.sqrt(noise.variance(n_units, n_seeds)), noise.df(n_units, n_seeds)
         detectable = minimum_detectable_effect(
-            se, df, alpha=self.alpha, power=self.power, alternative=self.alternative
+            se, df, alpha=self.alpha, power=self.power, alternative=self.alternative, exact=True
         )
         return Split(n_units=n_units, n_seeds=n_seeds, se=se, df=df, detectable=detectable)
 

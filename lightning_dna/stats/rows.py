@@ -105,7 +105,9 @@ def shared_fields(
 ) -> dict[str, Any]:
     """Return the fields that rows of estimates and of comparisons fill alike."""
     error = result.error
-    ties = [reps.tie_fraction[v, reps.seed_indices(v)].mean() for v in variants]
+    ties = [float("nan")]
+    if reps.metrics[metric].kind == "ranked":
+        ties = [reps.tie_fraction[v, reps.seed_indices(v)].mean() for v in variants]
     return {
         "task": reps.task,
         "variant": reps.variants[variants[0]],

@@ -225,18 +225,23 @@ def seed_noise(arm: Arm, correction: float) -> float:
 
 
 def variance_components(
-    reps: Replicates, variant: str, baseline: str, *, metric: str, paired_seeds: bool = False
+    reps: Replicates,
+    variant_a: str,
+    variant_b: str,
+    *,
+    metric: str | None = None,
+    paired_seeds: bool = False,
 ) -> DifferenceComponents:
-    """Return the components of the variance of variant minus baseline.
+    """Return the components of the variance of one variant minus another.
 
     For planning they are also given per example (N times the variance with N units; of a contrast
     of two example sets, at the same proportion of the two) and per seed.
 
     Args:
         reps: Replicates of one task.
-        variant: Name of the variant.
-        baseline: Name of the baseline.
-        metric: Name of the metric.
+        variant_a: Name of the variant.
+        variant_b: Name of the variant that is subtracted.
+        metric: Name of the metric; ``None`` where the replicates hold one only.
         paired_seeds: Whether seeds are compared by their differences.
 
     Returns:
@@ -247,11 +252,15 @@ def variance_components(
         ConfigError: If a name is unknown.
         StatsError: If a variant has one seed, or paired arms have different seeds.
     """
-    one = reps.select([metric])
-    pair = [one.variant_index(variant), one.variant_index(baseline)]
+    names = [row.name for row in reps.metrics]
+    if metric is None and len(names) > 1:
+        raise StatsError(f"variance_components: say which metric; there are {', '.join(names)}")
+    one = reps.select([metric or names[0]])
+    pair = [one.variant_index(variant_a), one.variant_index(variant_b)]
     if paired_seeds and not np.array_equal(one.present[pair[0]], one.present[pair[1]]):
         raise StatsError(
-            f"paired_seeds: '{variant}' and '{baseline}' have different seeds in task '{reps.task}'"
+            f"paired_seeds: '{variant_a}' and '{variant_b}' have different seeds in task "
+            f"'{reps.task}'"
         )
     arms = [arm_of(one, position, 0, sign) for position, sign in zip(pair, (1, -1), strict=True)]
     influence = mean_influence(one.influence, one.present, pair, (1, -1), 0)
@@ -268,7 +277,7 @@ def variance_components(
         noise=_noise_model(groups, correction, one.n_units),
         arms={
             name: _noise_model([arm], correction, one.n_units)
-            for name, arm in zip((variant, baseline), arms, strict=True)
+            for name, arm in zip((variant_a, variant_b), arms, strict=True)
         },
     )
 

@@ -131,3 +131,9 @@ def test_critical_value_of_independent_normals_is_sidaks():
     replicates = np.abs(np.random.default_rng(8).standard_normal((50_000, 6)))
     expected = stats.norm.isf((1 - 0.95 ** (1 / 6)) / 2)
     assert max_t_critical(replicates, 0.95) == pytest.approx(expected, abs=0.02)
+
+
+def test_p_values_outside_of_their_range_and_plain_lists():
+    with pytest.raises(StatsError, match=r"found 1\.4 at position 1"):
+        adjust_pvalues([0.01, 1.4], "holm")
+    assert max_t([2.0], [[1.0], [3.0], [0.0]]).tolist() == [0.5]

@@ -4,8 +4,9 @@ The same questions are asked by ``align`` and by the metrics; here the answers n
 and row, because here they are known.
 """
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Source:
         task: Name of the task.
         model: Name of the model.
         seed: Training seed.
+        empty: Role to columns that were recognised but hold nothing on these rows.
     """
 
     file: TableFile
@@ -42,6 +44,7 @@ class Source:
     task: str
     model: str
     seed: int
+    empty: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -133,33 +136,88 @@ def check_agreement(entries: Sequence[Entry], *, inner: bool, by_row: bool) -> N
         other = entry.predictions.example_id
         if by_row and len(other) != len(ids):
             raise StatsError(
-                f"{first.source.file.path} has {len(ids)} rows of {first.source.name}, "
+                f"{first.source.file.path} has {counted(len(ids), 'row')} of {first.source.name}, "
                 f"{entry.source.file.path} has {len(other)} of {entry.source.name}; with --by-row "
                 "every file holds the same examples in the same order."
             )
         place = np.searchsorted(ids, other, sorter=order)
         mine = order[np.minimum(place, len(ids) - 1)]
         common = ids[mine] == other
+        surplus = np.flatnonzero(~common)
+        lacking = np.flatnonzero(~np.isin(ids, other[common]))
+        _check_spelling(first, entry, lacking, surplus)
         if not inner:
-            _check_ids(first, entry, common)
+            _check_ids(first, entry, lacking, surplus)
         for role in _FIELDS:
             _check_presence(role, first, entry)
         _check_sums(first, entry)
         for role in _AGREED:
             _check_role(role, first, entry, mine[common], np.flatnonzero(common))
+    if inner:
+        _check_common(entries)
 
 
-def _check_ids(first: Entry, entry: Entry, common: Array) -> None:
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts, in the plural but for one.
+
+    Example:
+        >>> counted(1, "id"), counted(2000, "row")
+        ('1 id', '2,000 rows')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _check_spelling(first: Entry, entry: Entry, lacking: Integers, surplus: Integers) -> None:
+    """Refuse ids that look alike and are spelled in two forms of Unicode.
+
+    An editor shows them as the same id, and dropping such examples would be a silent loss.
+    """
+    ids = [one.predictions.example_id for one in (first, entry)]
+    if not (len(lacking) and len(surplus)) or ids[0].dtype.kind != "U" or ids[1].dtype.kind != "U":
+        return
+    mine = {unicodedata.normalize("NFC", str(ids[0][at])): at for at in lacking}
+    alike = [
+        (mine[composed], at)
+        for at in surplus
+        if (composed := unicodedata.normalize("NFC", str(ids[1][at]))) in mine
+    ]
+    if alike:
+        told = [
+            f"'{ids[0][one]}' ({first.source.place(one)}, {entry.source.place(other)})"
+            for one, other in alike[:_SHOWN]
+        ]
+        more = f" and {len(alike) - _SHOWN} more" if len(alike) > _SHOWN else ""
+        raise StatsError(
+            f"{entry.source.file.path} and {first.source.file.path}: "
+            f"{counted(len(alike), 'id')} look the same and differ in Unicode normalisation only "
+            f"(an accent as part of its letter, NFC, or after it, NFD): {', '.join(told)}{more}. "
+            "Write the ids of all files in one form, such as unicodedata.normalize('NFC', id)."
+        )
+
+
+def _check_common(entries: Sequence[Entry]) -> None:
+    """Refuse entries of one task that have no example in common, with which nothing is left."""
+    common = set(entries[0].predictions.example_id.tolist())
+    for entry in entries[1:]:
+        left = common & set(entry.predictions.example_id.tolist())
+        if not left:
+            first, ids = entries[0], entry.predictions.example_id
+            raise StatsError(
+                f"--inner leaves no example of task '{entry.source.task}': with "
+                f"{entry.source.file.path} ({entry.source.name}) no id is in every file any more. "
+                f"Ids of {first.source.file.path} look like '{first.predictions.example_id[0]}', "
+                f"ids of {entry.source.file.path} like '{ids[0]}'; check how they are written."
+            )
+        common = left
+
+
+def _check_ids(first: Entry, entry: Entry, lacking: Integers, surplus: Integers) -> None:
     """Refuse an entry that lacks examples of the first, or has some of its own."""
-    surplus = np.flatnonzero(~common)
-    lacking = np.flatnonzero(
-        ~np.isin(first.predictions.example_id, entry.predictions.example_id[common])
-    )
     parts = [
         f"{what}: {_ids_with_places(holder, at)}"
         for what, holder, at in (
             (f"lacks {len(lacking)} of its ids", first, lacking),
-            (f"has {len(surplus)} ids of its own", entry, surplus),
+            (f"has {counted(len(surplus), 'id')} of its own", entry, surplus),
         )
         if len(at)
     ]
@@ -188,6 +246,8 @@ def _check_presence(role: str, first: Entry, entry: Entry) -> None:
     columns = has.source.roles.get(role)
     if columns is not None:
         found = "no single score per example" if role in lacks.source.roles else "none"
+        if role in lacks.source.empty:
+            found = f"an empty one for {lacks.source.name}"
         raise StatsError(
             f"{has.source.file.path} has a {role} column ('{columns[0]}'), "
             f"{lacks.source.file.path} has {found}; give it in all files or in none "

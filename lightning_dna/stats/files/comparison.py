@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from lightning_dna.errors import StatsError, unknown_name
 from lightning_dna.stats.adjust import Multiplicity
 from lightning_dna.stats.alignment import align
 from lightning_dna.stats.bootstrap import bootstrap_metrics
 from lightning_dna.stats.comparison import Margin, compare, estimates
 from lightning_dna.stats.families import Axis
-from lightning_dna.stats.files.checks import TASK, Entry
+from lightning_dna.stats.files import questions
+from lightning_dna.stats.files.checks import Entry, counted
 from lightning_dna.stats.files.columns import ColumnNames
 from lightning_dna.stats.files.metrics import choose_metrics, possible_metrics
 from lightning_dna.stats.files.reading import ReadingOptions, read_entries
@@ -84,6 +82,7 @@ class FileComparison:
         baseline: Name of the baseline.
         choices: What was asked, with the scope that was chosen.
         replicates: Replicates by task.
+        entries: The predictions, and where they come from.
         remarks: What was decided for the user, in sentences: units, metrics, dropped examples.
     """
 
@@ -94,6 +93,7 @@ class FileComparison:
     baseline: str
     choices: ComparisonChoices
     replicates: Mapping[str, Replicates]
+    entries: tuple[Entry, ...]
     remarks: tuple[str, ...]
 
 
@@ -118,11 +118,13 @@ def compare_files(
     Raises:
         LightningDNAError: If a file cannot be used, or a choice does not fit it.
     """
-    entries = read_entries(paths, columns, options)
-    _check_models(entries, choices)
-    _check_suite(entries, choices)
-    scope = _scope(entries, choices)
+    entries = read_entries(paths, columns, options, choices.metrics)
+    questions.check_models(entries, choices)
+    questions.check_suite(entries, choices)
+    scope = questions.scope_of(entries, choices)
+    questions.check_options(entries, choices, scope)
     metrics = choose_metrics(entries, choices.metrics)
+    questions.check_common_metric(metrics, choices)
     inner = options is not None and options.inner
     reps, remarks = _replicates(entries, metrics, choices, inner=inner)
     baseline = str(choices.baseline)
@@ -140,8 +142,8 @@ def compare_files(
             alternative=choices.alternative,
             multiplicity=choices.multiplicity,
             family=choices.family,
-            equivalence_margin=_margins(choices.margin, "--margin", metrics),
-            non_inferiority_margin=_margins(
+            equivalence_margin=questions.margins_of(choices.margin, "--margin", metrics),
+            non_inferiority_margin=questions.margins_of(
                 choices.non_inferiority_margin, "--non-inferiority-margin", metrics
             ),
             paired_seeds=choices.paired_seeds,
@@ -150,76 +152,9 @@ def compare_files(
         baseline=baseline,
         choices=choices,
         replicates=reps,
+        entries=tuple(entries),
         remarks=tuple(remarks),
     )
-
-
-def _check_models(entries: Sequence[Entry], choices: ComparisonChoices) -> None:
-    """Refuse a baseline that is not named, not there, or alone."""
-    models = list(dict.fromkeys(entry.predictions.variant for entry in entries))
-    if len(models) == 1:
-        raise StatsError(
-            f"there is one model only, '{models[0]}', and nothing to compare it with; give the "
-            "file of a second model, or name the column of models with --model-column."
-        )
-    if choices.baseline is None:
-        raise StatsError(
-            f"say which model the others are compared with: --baseline {' or '.join(models[:10])}"
-            f"{' or ...' if len(models) > 10 else ''}."
-        )
-    if choices.baseline not in models:
-        raise unknown_name("model", choices.baseline, models, where="--baseline")
-    for task, here in _models_by_task(entries).items():
-        if choices.baseline not in here:
-            raise StatsError(
-                f"task '{task}' has no predictions of the baseline '{choices.baseline}' (it has "
-                f"{', '.join(here)}); give them, or leave that task out."
-            )
-
-
-def _models_by_task(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """Return the models that each task has predictions of."""
-    found: dict[str, list[str]] = {}
-    for entry in entries:
-        models = found.setdefault(entry.predictions.task, [])
-        if entry.predictions.variant not in models:
-            models.append(entry.predictions.variant)
-    return found
-
-
-def _gaps(entries: Sequence[Entry]) -> list[str]:
-    """Say which models are not compared on which tasks, because they have no predictions there."""
-    by_task = _models_by_task(entries)
-    models = dict.fromkeys(model for here in by_task.values() for model in here)
-    gaps: dict[tuple[str, ...], list[str]] = {}
-    for task, here in by_task.items():
-        absent = tuple(model for model in models if model not in here)
-        if absent:
-            gaps.setdefault(absent, []).append(task)
-    return [
-        f"{_place(tasks)}not compared there, for want of predictions: {', '.join(absent)}."
-        for absent, tasks in gaps.items()
-    ]
-
-
-def _check_suite(entries: Sequence[Entry], choices: ComparisonChoices) -> None:
-    """Refuse an aggregate that does not say what its tasks stand for, or has one task only."""
-    names = list(dict.fromkeys(entry.predictions.task for entry in entries))
-    if choices.aggregate is None:
-        if choices.tasks is not None:
-            raise StatsError("--tasks goes with --aggregate; without it, every row is one task.")
-        return
-    if choices.tasks is None:
-        raise StatsError(
-            f"--aggregate {choices.aggregate} over {len(names)} tasks: say what they stand for. "
-            "--tasks fixed: the claim is about exactly these tasks. --tasks random: about other "
-            "tasks like these, of which these are a sample."
-        )
-    if len(names) < 2:
-        raise StatsError(
-            f"--aggregate sums up two tasks or more; there is one, '{names[0]}' (a column 'task' "
-            "or --task-column names them)."
-        )
 
 
 def _suite(
@@ -251,32 +186,6 @@ def _suite(
     return values, differences
 
 
-def _scope(entries: Sequence[Entry], choices: ComparisonChoices) -> Scope:
-    """Return the scope, which is a question about the claim and is not guessed from many seeds."""
-    seeds: dict[tuple[str, str], int] = {}
-    for entry in entries:
-        key = (entry.predictions.task, entry.predictions.variant)
-        seeds[key] = seeds.get(key, 0) + 1
-    if choices.scope is None:
-        if max(seeds.values()) > 1:
-            (_, model), count = max(seeds.items(), key=lambda item: item[1])
-            raise StatsError(
-                f"model '{model}' has {count} training seeds: say what the claim is about. "
-                "--scope procedure: training again with other seeds (the seeds are a sample of "
-                "them). --scope checkpoint: exactly these trained weights, averaged over their "
-                "seeds."
-            )
-        return "checkpoint"
-    if choices.scope == "procedure" and min(seeds.values()) < 2:
-        task, model = next(key for key, count in seeds.items() if count < 2)
-        raise StatsError(
-            f"--scope procedure speaks about training again, and model '{model}' has one seed on "
-            f"task '{task}'. Give a file for each of two seeds or more (column 'seed' or "
-            "--training-seeds), or use --scope checkpoint to speak about these weights."
-        )
-    return choices.scope
-
-
 def _replicates(
     entries: Sequence[Entry],
     metrics: Mapping[str, Sequence[Metric]],
@@ -286,7 +195,7 @@ def _replicates(
 ) -> tuple[dict[str, Replicates], list[str]]:
     """Bootstrap every task, and say what was decided on the way."""
     how: Literal["strict", "inner"] = "inner" if inner else "strict"
-    remarks = _gaps(entries)
+    remarks = questions.gaps(entries)
     clustered: dict[tuple[str, int, Unit], list[str]] = {}
     reps: dict[str, Replicates] = {}
     for task, rows in metrics.items():
@@ -295,9 +204,11 @@ def _replicates(
         if inner:
             everything = {str(i) for one in members for i in one.predictions.example_id.tolist()}
             dropped = len(everything) - aligned.n_examples
+            were, compared = ("is", "was") if dropped == 1 else ("are", "were"), aligned.n_examples
             remarks.append(
-                f"{_place([task])}{dropped:,} of {len(everything):,} examples are not in every "
-                f"file and were dropped (--inner); {aligned.n_examples:,} are compared."
+                f"{questions.place_of([task])}{dropped:,} of {counted(len(everything), 'example')} "
+                f"{were[0]} not in every file and {were[1]} dropped (--inner); {compared:,} "
+                f"{'is' if compared == 1 else 'are'} compared."
             )
         unit: Unit = choices.unit or ("example" if aligned.cluster_id is None else "cluster")
         if aligned.cluster_id is not None:
@@ -316,30 +227,10 @@ def _replicates(
 
 def _unit_remark(tasks: Sequence[str], column: str, clusters: int, unit: Unit) -> str:
     """Say whether the clusters of a column are resampled whole."""
-    place = _place(tasks)
+    place = questions.place_of(tasks)
     if unit == "cluster":
         return (
             f"{place}whole clusters are resampled, {clusters:,} of them in column '{column}' "
             "(--unit example would treat examples as independent)."
         )
     return f"{place}column '{column}' is not used; examples count as independent."
-
-
-def _place(tasks: Sequence[str]) -> str:
-    """Name some tasks at the head of a sentence; nothing where files name none."""
-    if list(tasks) == [TASK]:
-        return ""
-    return f"task{'s' if len(tasks) > 1 else ''} {', '.join(tasks)}: "
-
-
-def _margins(margin: Margin, option: str, metrics: Mapping[str, Sequence[Metric]]) -> Margin:
-    """Return the margins, refusing one of a metric that is not compared."""
-    if isinstance(margin, Mapping):
-        names = {row.name for rows in metrics.values() for row in rows}
-        for name in margin:
-            if name not in names:
-                raise unknown_name("metric", name, names, where=option)
-    for value in margin.values() if isinstance(margin, Mapping) else [margin]:
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise StatsError(f"{option} must be a number above 0, not {value:g}.")
-    return margin

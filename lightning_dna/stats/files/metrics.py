@@ -17,6 +17,7 @@ _REPORTED = (
 """Metrics that are reported unasked where the columns allow them: few, as each adds a test."""
 
 _BINARY_SCORES = ("auroc", "auprc")
+_MANY = 20  # more different whole numbers than this, on most rows another one, are no classes
 
 
 def choose_metrics(
@@ -26,7 +27,8 @@ def choose_metrics(
 
     Unasked, these are reported where the columns allow them: accuracy and MCC of predicted labels;
     AUROC and AUPRC of scores of 0/1 labels; Pearson, Spearman and mean squared error of real
-    values; and the metrics of named sums, or else the plain ratio or mean.
+    values, and of whole numbers that are counts rather than classes; and the metrics of named sums,
+    or else the plain ratio or mean.
 
     Args:
         entries: Predictions of all tasks.
@@ -64,8 +66,11 @@ def _reported(entries: Sequence[Entry]) -> tuple[Metric, ...]:
     """Return the metrics that are reported unasked."""
     names = [name for name in _REPORTED if name in METRICS]
     fitting = [METRICS[name] for name in names if _misfit(METRICS[name], entries) is None]
+    counts = _counts(entries[0])
     real = entries[0].kind == "real" or any(_values_of_counts(entry) for entry in entries)
-    rows = [row for row in fitting if real or row.kind == "moments" or not _of_values(row)]
+    rows = [row for row in fitting if real or counts or not _of_values(row)]
+    if counts and any(_of_values(row) for row in rows):
+        rows = [row for row in rows if row.kind != "cells"]
     named = [row for row in rows if row.kind == "moments" and row.name in _named_sums(entries[0])]
     if named:
         rows = [row for row in rows if row.kind != "moments" or row in named]
@@ -89,6 +94,15 @@ def _values_of_counts(entry: Entry) -> bool:
     if one.y_true is None or one.y_pred is None or one.y_pred.dtype.kind != "f":
         return False
     return not set(np.unique(one.y_true).tolist()) <= {0, 1}
+
+
+def _counts(entry: Entry) -> bool:
+    """Say whether whole-number labels are counts: many of them, and most rows have their own."""
+    y_true = entry.predictions.y_true
+    if y_true is None or y_true.dtype.kind != "i":
+        return False
+    different = len(np.unique(y_true))
+    return different > _MANY and 2 * different > len(y_true)
 
 
 def _named_sums(entry: Entry) -> set[str]:
@@ -210,6 +224,11 @@ def _takes_predictions(row: Metric, entry: Entry) -> bool:
 def _lacks(entry: Entry, role: str) -> str:
     """Say which column a file would need."""
     file = entry.source.file
+    if role in entry.source.empty:
+        return (
+            f"needs a {role} column, and column '{', '.join(entry.source.empty[role])}' of "
+            f"{file.path} is empty for {entry.source.name}. Fill it, or leave the metric out."
+        )
     return (
         f"needs a {role} column, and {file.path} has none (columns: {', '.join(file.names)}). Name "
         f"it {' or '.join(USUAL_NAMES[role])}, or point to it with {flag_of(role)}."

@@ -50,7 +50,7 @@ class PlannedTest:
     def detectable(self, se: float, df: float) -> float:
         """Return the difference that is found with the power wanted."""
         return minimum_detectable_effect(
-            se, df, alpha=self.alpha, power=self.power, alternative=self.alternative
+            se, df, alpha=self.alpha, power=self.power, alternative=self.alternative, exact=True
         )
 
     def chance(self, effect: float, se: float, df: float) -> float:

@@ -5,8 +5,8 @@ against each other with file, column and row in every message.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from lightning_dna.stats.files.checks import TASK, Entry, Source
 from lightning_dna.stats.files.columns import USUAL_NAMES, ColumnNames, assign_roles, flag_of
 from lightning_dna.stats.files.labels import Threshold, cut_scores, read_labels
 from lightning_dna.stats.files.tables import TableFile, read_table
+from lightning_dna.stats.metrics import Metric, resolve_metrics
 from lightning_dna.stats.predictions import PLAIN, Array, Floats, Integers, Predictions
 
 _NATS_PER_BIT = math.log(2)
@@ -92,9 +93,25 @@ def read_entries(
     paths: Sequence[Path | str],
     columns: ColumnNames | None = None,
     options: ReadingOptions | None = None,
+    metrics: Sequence[str] | None = None,
 ) -> list[Entry]:
-    """Read predictions and keep where each came from; see ``read_predictions``."""
+    """Read predictions and keep where each came from; see ``read_predictions``.
+
+    Args:
+        paths: The files.
+        columns: Names of columns that differ from the usual ones.
+        options: See ``ReadingOptions``.
+        metrics: Metrics that will be computed, if that is known: scores or predicted labels that
+            none of them needs are left out where some model of a task lacks them.
+
+    Returns:
+        One entry per task, model and seed, in the order of the files.
+
+    Raises:
+        LightningDNAError: As for ``read_predictions``, or if a metric is unknown.
+    """
     given, how = columns or ColumnNames(), options or ReadingOptions()
+    wanted = None if metrics is None else resolve_metrics(metrics)
     files = [Path(path) for path in paths]
     _check_files(files, how)
     sources = [
@@ -107,7 +124,10 @@ def read_entries(
         tasks.setdefault(source.task, []).append(position)
     entries: dict[int, Entry] = {}
     for positions in tasks.values():
-        made = _entries([sources[at] for at in positions], [ids[at] for at in positions], how)
+        members = [sources[at] for at in positions]
+        if wanted is not None and how.threshold is None:  # which makes labels of scores
+            members = _without_spare_answers(members, wanted)
+        made = _entries(members, [ids[at] for at in positions], how)
         checks.check_agreement(made, inner=how.inner, by_row=how.by_row)
         entries.update(zip(positions, made, strict=True))
     return [entries[position] for position in sorted(entries)]
@@ -122,8 +142,10 @@ def _check_files(files: Sequence[Path], how: ReadingOptions) -> None:
         raise StatsError(f"{', '.join(twice)} was given twice; give each file once.")
     for option, values in (("--models", how.models), ("--training-seeds", how.seeds)):
         if values is not None and len(values) != len(files):
+            entries = "1 entry" if len(values) == 1 else f"{len(values)} entries"
             raise StatsError(
-                f"{option} has {len(values)} entries for {len(files)} files; give one for each."
+                f"{option} has {entries} for {checks.counted(len(files), 'file')}; give one for "
+                "each."
             )
 
 
@@ -145,7 +167,6 @@ def _sources(path: Path, number: int, given: ColumnNames, how: ReadingOptions) -
                 f"{path} has the column '{roles[role][0]}', and {option} was given; leave the "
                 f"option out, or pass {flag_of(role)} none."
             )
-    roles = {role: names for role, names in roles.items() if not _unused(file, role, names, given)}
     keys: list[Array] = [
         names_in(whole_column(file, roles["task"][0])) if "task" in roles else np.array([TASK])
     ]
@@ -158,8 +179,15 @@ def _sources(path: Path, number: int, given: ColumnNames, how: ReadingOptions) -
     else:
         keys.append(np.array([0 if how.seeds is None else how.seeds[number]]))
     for rows, (task, model, seed) in _groups(len(file.places), keys):
+        empty = _empty(file, roles, rows, given)
         yield Source(
-            file=file, roles=roles, rows=rows, task=str(task), model=str(model), seed=int(seed)
+            file=file,
+            roles={role: names for role, names in roles.items() if role not in empty},
+            rows=rows,
+            task=str(task),
+            model=str(model),
+            seed=int(seed),
+            empty=empty,
         )
 
 
@@ -173,11 +201,44 @@ def _stem(path: Path) -> str:
     return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
 
 
-def _unused(file: TableFile, role: str, names: Sequence[str], given: ColumnNames) -> bool:
-    """Say whether a recognised column of scores is empty throughout, as where there are none."""
-    if role != "score" or given.score is not None:
-        return False
-    return all(len(missing_rows(file.columns[name])) == len(file.places) for name in names)
+def _empty(
+    file: TableFile, roles: Mapping[str, tuple[str, ...]], rows: Integers, given: ColumnNames
+) -> dict[str, tuple[str, ...]]:
+    """Return the columns of scores if they hold nothing on these rows, as where there are none.
+
+    A column that the user named is kept where it is empty throughout: that is a mistake.
+    """
+    names = roles.get("score", ())
+    if not names or not _all_missing(file, names, rows):
+        return {}
+    everywhere = given.score is not None and _all_missing(file, names, np.arange(len(file.places)))
+    return {} if everywhere else {"score": names}
+
+
+def _all_missing(file: TableFile, names: Sequence[str], rows: Integers) -> bool:
+    """Say whether some columns are empty on some rows."""
+    return all(len(missing_rows(file.columns[name][rows])) == len(rows) for name in names)
+
+
+def _without_spare_answers(sources: Sequence[Source], metrics: Sequence[Metric]) -> list[Source]:
+    """Leave out scores or predictions that some source of a task lacks and no metric needs."""
+    scored = any(metric.kind in ("values", "ranked") for metric in metrics)
+    complete = all("score" in source.roles for source in sources)
+    needed = {
+        "score": scored,
+        # Predicted values stand in for scores that are not there.
+        "prediction": any(metric.kind == "cells" for metric in metrics)
+        or (scored and not complete),
+    }
+    spare = [
+        role
+        for role, is_needed in needed.items()
+        if not is_needed and not all(role in source.roles for source in sources)
+    ]
+    return [
+        replace(source, roles={role: n for role, n in source.roles.items() if role not in spare})
+        for source in sources
+    ]
 
 
 def _groups(size: int, keys: Sequence[Array]) -> Iterator[tuple[Integers, tuple[Any, ...]]]:

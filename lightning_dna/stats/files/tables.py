@@ -28,6 +28,10 @@ _PARQUET = (".parquet", ".pq")
 ENDINGS = (*_SEPARATORS, *_JSON_LINES, *_PARQUET)
 _SHOWN = 5
 _LONGEST_CELL = 2**31 - 1  # the csv module's own limit, 131,072, is shorter than some sequences
+_JSON_KINDS = {
+    "NoneType": "null", "list": "a list", "str": "a text", "bool": "true or false", "int": "a number",
+    "float": "a number",
+}  # fmt: skip
 _SIGNATURES = {b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file", b"PK\x03\x04": "a ZIP file"}
 
 
@@ -217,7 +221,12 @@ def _read_json_lines(path: Path, text: str, choose: Choice) -> TableFile:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_object)
+        except _RepeatedKey as error:
+            raise StatsError(
+                f"{path}, line {number}: the key '{error}' stands twice in one object; keep one of "
+                "them."
+            ) from None
         except ValueError as error:
             reason = str(error).partition(": line")[0]
             raise StatsError(
@@ -226,8 +235,8 @@ def _read_json_lines(path: Path, text: str, choose: Choice) -> TableFile:
             ) from error
         if not isinstance(record, dict):
             raise StatsError(
-                f"{path}, line {number}: holds a {type(record).__name__}, not an object of columns "
-                "and values; write one object per line."
+                f"{path}, line {number}: holds {_JSON_KINDS[type(record).__name__]}, not an object "
+                "of columns and values; write one object per line."
             )
         records.append(record)
         places.append(number)
@@ -242,6 +251,19 @@ def _read_json_lines(path: Path, text: str, choose: Choice) -> TableFile:
         places=np.array(places, dtype=np.int64),
         counted="line",
     )
+
+
+class _RepeatedKey(Exception):
+    """A key that stands twice in one JSON object; JSON readers would keep the last silently."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, refusing a key that stands twice."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _RepeatedKey(next(key for key in keys if keys.count(key) > 1))
+    return record
 
 
 def _read_parquet(path: Path, content: bytes, choose: Choice) -> TableFile:

@@ -31,7 +31,7 @@ def aggregate(
     reps: Mapping[str, Replicates],
     *,
     baseline: str,
-    scope: Scope,
+    scope: Scope | None = ...,
     tasks: Tasks,
     over: Literal["task"] = ...,
     statistic: Statistic = ...,
@@ -49,7 +49,7 @@ def aggregate(
     reps: Mapping[str, Replicates],
     *,
     baseline: None = ...,
-    scope: Scope,
+    scope: Scope | None = ...,
     tasks: Tasks,
     over: Literal["task"] = ...,
     statistic: Statistic = ...,
@@ -66,7 +66,7 @@ def aggregate(
     reps: Mapping[str, Replicates],
     *,
     baseline: str | None = None,
-    scope: Scope,
+    scope: Scope | None = None,
     tasks: Tasks,
     over: Literal["task"] = "task",
     statistic: Statistic = "mean",
@@ -85,7 +85,8 @@ def aggregate(
         reps: Replicates by task; every variant must be in every task.
         baseline: Name of the variant to compare with; ``None`` for the values themselves.
         scope: ``"checkpoint"``: about these trained weights. ``"procedure"``: about training with
-            other seeds too; needs 2 or more seeds.
+            other seeds too; needs 2 or more seeds. ``None``: procedure where every variant has 2
+            or more, else checkpoint; the rows say which.
         tasks: ``"fixed"``: about this suite. ``"random"``: about a new task like these. In
             procedure scope only a mean has an interval for new tasks.
         over: Only ``"task"``.
@@ -108,6 +109,9 @@ def aggregate(
         StatsError: If an option is not allowed or does not fit the data, or a variant lacks a task.
     """
     _check_options(over, statistic, tasks, baseline, multiplicity, equivalence_margin)
+    if scope is None:
+        several = all((one.present.sum(axis=1) >= 2).all() for one in reps.values())
+        scope = "procedure" if several and reps else "checkpoint"
     plan = Plan(
         question=Question(
             scope=scope, level=level, alternative=alternative, paired_seeds=paired_seeds

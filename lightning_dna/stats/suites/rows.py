@@ -154,7 +154,7 @@ def shared_fields(found: Found, plan: Plan) -> dict[str, Any]:
         "low": low,
         "high": high,
         **_resampling(found, plan),
-        "tie_fraction": _largest([_ties(one, arms) for one in suite.tasks]),
+        "tie_fraction": _largest([_ties(one, arms, suite.metric) for one in suite.tasks]),
         "n_dropped": sum(part.n_dropped for one in suite.tasks for part in one.tasks),
         "flags": (*judgement.flags, "few_seeds") if few else judgement.flags,
         "signature": signature(
@@ -237,8 +237,10 @@ def _interval_text(plan: Plan) -> str:
     return ",".join([*options, "paired-seeds"] if question.paired_seeds else options)
 
 
-def _ties(one: Replicates, arms: Sequence[str]) -> float:
-    """Return the larger share of tied scores of the two arms."""
+def _ties(one: Replicates, arms: Sequence[str], metric: str) -> float:
+    """Return the larger share of tied scores of the two arms; NaN for metrics without ranks."""
+    if not any(row.name == metric and row.kind == "ranked" for row in one.metrics):
+        return math.nan
     positions = [one.variants.index(name) for name in arms]
     return _largest([float(one.tie_fraction[p, one.seed_indices(p)].mean()) for p in positions])
 

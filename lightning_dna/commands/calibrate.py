@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
     from lightning_dna.stats.plan import ResamplingPlan
 
     plan = ResamplingPlan(
-        n_resamples=_whole(options, "resamples"), seed=_whole(options, "seed"), n_threads=1
+        n_resamples=_whole(options, "resamples", 2), seed=_whole(options, "seed"), n_threads=1
     )
     spec = _spec(options)
     with tqdm(unit="source", file=sys.stderr, disable=None) as bar:
@@ -82,9 +82,9 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
 
         report = null_grid(
             spec,
-            n_sets=_whole(options, "sets"),
+            n_sets=_whole(options, "sets", 2),
             plan=plan,
-            n_jobs=_whole(options, "jobs"),
+            n_jobs=_whole(options, "jobs", 1),
             folder=options.out / "counts",
             progress=show,
         )
@@ -98,14 +98,26 @@ def _spec(options: argparse.Namespace) -> "GridSpec":
 
     if not options.files:
         return grid(options.grid)
+    columns, reading = columns_from(options), reading_from(options)
+    if options.unit == "cluster":
+        from lightning_dna.stats.files.questions import check_unit
+        from lightning_dna.stats.files.reading import read_entries
+
+        check_unit(read_entries(options.files, columns, reading), options.unit)
     return grid_of_files(
         options.files,
         metrics=None if options.metrics is None else split_list(options.metrics),
-        columns=columns_from(options),
-        options=reading_from(options),
+        columns=columns,
+        options=reading,
         unit=options.unit,
     )
 
 
-def _whole(options: argparse.Namespace, name: str) -> int:
-    return int(number(getattr(options, name), f"--{name}", whole=True))
+def _whole(options: argparse.Namespace, name: str, least: int = 0) -> int:
+    """Return a whole number given on the command line, which may not be too small."""
+    from lightning_dna.errors import StatsError
+
+    value = int(number(getattr(options, name), f"--{name}", whole=True))
+    if value < least:
+        raise StatsError(f"--{name} must be {least} or more, not {value}.")
+    return value

@@ -100,6 +100,7 @@ def run(options: argparse.Namespace) -> str:
     form = _format(options)
     from lightning_dna.report.comparison import write_comparison
     from lightning_dna.stats.files.comparison import compare_files
+    from lightning_dna.stats.files.testable import check_testable
 
     found = compare_files(
         options.files,
@@ -107,6 +108,7 @@ def run(options: argparse.Namespace) -> str:
         columns=columns_from(options),
         options=reading_from(options),
     )
+    check_testable(found)
     text = write_comparison(found, form)
     if options.output is None:
         return text

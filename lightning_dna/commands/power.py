@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> str:
         raise unknown_name("format", options.format, ("terminal", "json"), where="--format")
     from lightning_dna.report.power import write_power
     from lightning_dna.stats.files.power import power_from_files
+    from lightning_dna.stats.files.testable import check_testable
 
     test = _test(options)
     if not options.files:
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> str:
         columns=columns_from(options),
         options=reading_from(options),
     )
+    check_testable(found)
     return write_power(rows, test, found, form=options.format)
 
 
@@ -166,7 +168,10 @@ def _from_numbers(options: argparse.Namespace, test: "PlannedTest") -> "PowerRow
         se = paired_accuracy_se(discordance, units)
     else:
         discordance, se = math.nan, number(options.se, "--se")
-    variance = options.seed_variance
+    given = options.seed_variance
+    variance = None if given is None else number(given, "--seed-variance")
+    if variance is not None and variance < 0:
+        raise StatsError(f"--seed-variance must be 0 or more, not {variance:g}.")
     return power_from_numbers(
         se,
         units,
@@ -174,7 +179,7 @@ def _from_numbers(options: argparse.Namespace, test: "PlannedTest") -> "PowerRow
         df=math.inf if options.df is None else number(options.df, "--df"),
         metric="accuracy" if options.discordance is not None else "difference",
         discordance=discordance,
-        sigma2_seed=None if variance is None else number(variance, "--seed-variance"),
+        sigma2_seed=variance,
         n_seeds=2 if options.seeds is None else int(number(options.seeds, "--seeds", whole=True)),
         is_planned=options.units is None,
     )

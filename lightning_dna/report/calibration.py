@@ -64,7 +64,7 @@ def csv_table(report: CalibrationReport) -> str:
 
 def markdown_table(report: CalibrationReport) -> str:
     """Return the rates of the default interval: one table per kind of data, metrics as columns."""
-    blocks = [_legend(report)]
+    blocks = [_legend(report), *_pooled(report)]
     rows = [row for row in report.rows if row.method == GATED_METHOD]
     for control, equal_arms, family in _sections(rows):
         members = [
@@ -165,6 +165,37 @@ def _sections(rows: Iterable[CellRow]) -> Iterator[tuple[bool, bool, str]]:
     kinds = dict.fromkeys((r.status == "control", not r.equal_arms, r.family) for r in rows)
     for control, known, family in sorted(kinds, key=lambda kind: kind[:2]):
         yield control, not known, family
+
+
+def _pooled(report: CalibrationReport) -> Iterator[str]:
+    """Yield a table of rates by metric and size, over all cells of one side.
+
+    One cell has the error of a few hundred data sets; many cells together show a bias that none of
+    them could.
+    """
+    for equal_arms, title in ((True, "False positives"), (False, "Coverage of a known difference")):
+        found: dict[tuple[str, int], list[CellRow]] = {}
+        for row in report.rows:
+            judged = row.method == GATED_METHOD and row.status != "control" and row.n_unflagged > 0
+            if judged and row.equal_arms == equal_arms and row.n is not None:
+                found.setdefault((row.metric, row.n), []).append(row)
+        if found:
+            sizes = sorted({size for _, size in found})
+            lines = [f"| metric | {' | '.join(f'n={size}' for size in sizes)} |"]
+            lines.append(f"|---|{'---|' * len(sizes)}")
+            for metric in dict.fromkeys(metric for metric, _ in found):
+                shown = [_pooled_rate(found.get((metric, size), [])) for size in sizes]
+                lines.append(f"| {metric} | {' | '.join(shown)} |")
+            yield f"## {title}, all data together (data sets)\n\n" + "\n".join(lines)
+
+
+def _pooled_rate(rows: Sequence[CellRow]) -> str:
+    """Return the rate over the data sets of some cells of one side, and their number."""
+    total = sum(row.n_unflagged for row in rows)
+    if total == 0:
+        return ""
+    wrong = sum(row.rate * row.n_unflagged for row in rows) / total
+    return f"{wrong if rows[0].equal_arms else 1 - wrong:.3f} ({total})"
 
 
 def _pivot(rows: Sequence[CellRow]) -> str:

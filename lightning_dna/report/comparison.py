@@ -11,16 +11,19 @@ from lightning_dna.report.comparison_notes import (
     all_rows,
     flag_marks,
     flag_notes,
+    is_tested,
     notes,
     rows_by_place,
     shown_as,
     signatures,
     title,
+    verdict_word,
 )
 from lightning_dna.report.exports import latex, latex_tables, markdown, markdown_table
 from lightning_dna.report.numbers import ABSENT, p_equation, p_value
 from lightning_dna.report.plain_text import plain_table, wrapped
 from lightning_dna.report.tables import Cell, Column, Table, TableRow, for_terminal
+from lightning_dna.report.wording import reason_untested
 from lightning_dna.stats.files.checks import TASK
 from lightning_dna.stats.files.comparison import FileComparison
 from lightning_dna.stats.tables import ComparisonRow, ComparisonTable, columns_of
@@ -125,7 +128,7 @@ def _cells(
         ),
         Cell(text=shown.number(row.mde80), tooltip=row.signature),
         Cell(
-            text=row.verdict,
+            text=verdict_word(row),
             detail=_p_values(row) + _marked(found, row),
             tooltip=row.signature,
             verdict=row.verdict,
@@ -152,9 +155,9 @@ def _value(found: FileComparison, rows: Sequence[ComparisonRow], model: str) -> 
 
 
 def _p_values(row: ComparisonRow) -> str:
-    """Write the p-value and the adjusted one."""
-    if math.isnan(row.p):
-        return "no test"
+    """Write the p-value and the adjusted one, or why there is none."""
+    if not is_tested(row):
+        return reason_untested(row.flags)
     adjusted = "" if math.isnan(row.p_adjusted) else f", adj. {p_value(row.p_adjusted)}"
     return p_equation(row.p) + adjusted
 
@@ -162,7 +165,7 @@ def _p_values(row: ComparisonRow) -> str:
 def _marked(found: FileComparison, row: ComparisonRow) -> str:
     """Return the letters of a row's flags."""
     marks = flag_marks(found)
-    return "".join(f" ({marks[flag]})" for flag in row.flags)
+    return "".join(f" ({marks[flag]})" for flag in marks if flag in row.flags)
 
 
 def _terminal(found: FileComparison) -> str:
@@ -190,11 +193,12 @@ def _terminal_line(found: FileComparison, rows: Sequence[ComparisonRow], model: 
     row = next((row for row in rows if row.variant == model), None)
     if row is None:
         return [*start, "", "", verdict.text]
+    why = "" if is_tested(row) else f": {reason_untested(row.flags)}"
     return [
         *start,
         p_value(row.p),
         p_value(row.p_adjusted),
-        row.verdict + _marked(found, row),
+        f"{verdict_word(row)}{why}{_marked(found, row)}",
     ]
 
 
@@ -212,15 +216,22 @@ def _markdown(found: FileComparison) -> str:
 
 
 def _latex(found: FileComparison) -> str:
-    """Write the tables as LaTeX; the notes stand in comments and in the caption."""
+    """Write the tables as LaTeX: flags explained below, other notes in comments and caption."""
     tables = [replace(table, remark="") for table in comparison_tables(found)]
-    comments = [*flag_notes(found), *notes(found), *signatures(found)]
+    comments = [*notes(found), *signatures(found)]
     caption = (
         f"{title(found)} Brackets are {found.choices.level:.0%} intervals; a difference is a model "
         f"minus {found.baseline}."
     )
     head = "".join(f"% {latex(line)}\n" for line in comments)
-    return head + latex_tables(tables, name=f"compare-{found.baseline}", caption=caption)
+    text = latex_tables(tables, name=f"compare-{found.baseline}", caption=caption)
+    flags = [latex(line) for line in flag_notes(found)]
+    if flags:
+        lines = "\\par\n".join(flags)
+        below = f"\n\n\\smallskip\n{{\\footnotesize\\raggedright\n{lines}\\par}}"
+        body, end, _ = text.rpartition("\n\\end{table}\n")
+        text = f"{body}{below}{end}"
+    return head + text
 
 
 def _csv(found: FileComparison) -> str:

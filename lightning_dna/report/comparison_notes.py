@@ -4,10 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from lightning_dna.report.numbers import Display, adapted, display, listing
-from lightning_dna.report.wording import flag_meaning
+from lightning_dna.report.wording import flag_meaning, reason_untested
 from lightning_dna.stats.files.checks import TASK
 from lightning_dna.stats.files.comparison import FileComparison
+from lightning_dna.stats.intervals import STUDENT
 from lightning_dna.stats.metrics import METRICS
 from lightning_dna.stats.tables import ComparisonRow
 
@@ -71,9 +74,12 @@ def notes(found: FileComparison) -> list[str]:
             "Non-inferior: a loss of the declared margin of"
             f" {_margin(choices.non_inferiority_margin)} is excluded (one-sided)."
         )
-    undecided = [row for row in all_rows(found) if row.verdict == "inconclusive"]
+    undecided = [row for row in all_rows(found) if verdict_word(row) == "inconclusive"]
     if undecided:
         told.append(_inconclusive_note(found, undecided))
+    untested = [row for row in all_rows(found) if not is_tested(row)]
+    if untested:
+        told.append(_untested_note(found, untested))
     return told + [remark[:1].upper() + remark[1:] for remark in found.remarks]
 
 
@@ -93,8 +99,22 @@ def _interval_note(found: FileComparison) -> str:
     return (
         f"Brackets: {choices.level:.0%} {kind} ({_METHODS.get(choices.method, choices.method)}),"
         f" {choices.n_resamples:,} resamples of {span}, the same ones for all models, so that"
-        " differences are paired."
+        f" differences are paired.{_value_note(found)}"
     )
+
+
+def _value_note(found: FileComparison) -> str:
+    """Say how intervals of values are made, where that is not how those of differences are."""
+    rows = {row.metric: METRICS[row.metric] for row in found.comparisons.rows}
+    ends = [np.isfinite([row.low, row.high]) for row in rows.values()]
+    if found.choices.method not in STUDENT or not any(end.any() for end in ends):
+        return ""
+    told = []
+    if any(end.all() for end in ends):
+        told.append("made on the logit scale of a metric with two bounds")
+    if any(end.any() and not end.all() for end in ends):
+        told.append("cut where a metric has one bound")
+    return f" Those of values, not of differences, are {' and '.join(told)}."
 
 
 def _scope_note(found: FileComparison) -> str:
@@ -113,11 +133,14 @@ def _scope_note(found: FileComparison) -> str:
 
 
 def _adjustment_note(found: FileComparison) -> str:
-    choices, rows = found.choices, found.comparisons.rows
+    choices = found.choices
+    rows = [row for row in found.comparisons.rows if is_tested(row)]
     test = "Tests are two-sided"
     if choices.alternative != "two-sided":
         above = "above" if choices.alternative == "greater" else "below"
         test = f"Tests are one-sided (difference {above} 0)"
+    if not rows:
+        return "No comparison could be tested."
     if len(rows) == 1:
         return f"{test}; there is one comparison, so p needs no adjustment. The verdict follows p."
     axes = ("task", "variant", "metric")
@@ -130,7 +153,7 @@ def _adjustment_note(found: FileComparison) -> str:
     if families > 1:
         scope = f"within each of {families} families (per {listing(split)})"
     told = f"{test}. Adj. p: adjusted {scope}, {how}; the verdict follows it."
-    if any(row.verdict == "inconclusive" and row.low * row.high > 0 for row in rows):
+    if any(verdict_word(row) == "inconclusive" and row.low * row.high > 0 for row in rows):
         told += " An interval is that of its row alone, so it can leave out 0 all the same."
     return told
 
@@ -160,8 +183,30 @@ def _inconclusive_note(found: FileComparison, rows: Sequence[ComparisonRow]) -> 
             size = shown.difference_with_unit(row.mde80)
             told.append(f"{shown.title} of {row.variant}{where} {size}")
     more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-    reach = f" With 80 % power they would have found: {', '.join(told)}{more}." if told else ""
+    reach = f" With 80% power they would have found: {', '.join(told)}{more}." if told else ""
     return f"Inconclusive is not “no difference”.{reach}"
+
+
+def _untested_note(found: FileComparison, rows: Sequence[ComparisonRow]) -> str:
+    """Say which comparisons have no test, and why."""
+    several = len({row.task for row in all_rows(found)}) > 1
+    told = [
+        f"{shown_as(found, [row]).title} of {row.variant}{f' on {row.task}' if several else ''}"
+        f" ({reason_untested(row.flags)})"
+        for row in rows[:_SHOWN]
+    ]
+    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    return f"Not tested, so nothing is said about a difference: {', '.join(told)}{more}."
+
+
+def is_tested(row: ComparisonRow) -> bool:
+    """Say whether a row has a p-value."""
+    return not math.isnan(row.p)
+
+
+def verdict_word(row: ComparisonRow) -> str:
+    """Return the verdict of a row for people: one without a test decides nothing at all."""
+    return row.verdict if is_tested(row) else "not tested"
 
 
 def all_rows(found: FileComparison) -> tuple[ComparisonRow, ...]:
@@ -197,8 +242,9 @@ def shown_as(found: FileComparison, rows: Sequence[ComparisonRow]) -> Display:
 
 
 def flag_marks(found: FileComparison) -> dict[str, str]:
-    """Return the letter by which the table refers to each flag of its comparisons."""
-    flags = dict.fromkeys(flag for row in all_rows(found) for flag in row.flags)
+    """Return the letter by which the tables refer to each flag, in the order of the tables."""
+    rows = (row for members in rows_by_place(found).values() for row in members)
+    flags = dict.fromkeys(flag for row in rows for flag in row.flags)
     return {flag: chr(ord("a") + position % 26) for position, flag in enumerate(flags)}
 
 

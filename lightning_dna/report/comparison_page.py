@@ -7,15 +7,18 @@ import jinja2
 from lightning_dna import __version__
 from lightning_dna.report.comparison_notes import (
     flag_notes,
+    is_tested,
     notes,
     rows_by_place,
     shown_as,
     signatures,
     title,
+    verdict_word,
 )
 from lightning_dna.report.interval_plot import interval_plot
 from lightning_dna.report.numbers import Display, listing
 from lightning_dna.report.tables import VERDICT_SYMBOLS, Table
+from lightning_dna.report.wording import reason_untested
 from lightning_dna.stats.files.checks import TASK
 from lightning_dna.stats.files.comparison import FileComparison
 from lightning_dna.stats.tables import ComparisonRow
@@ -78,7 +81,7 @@ def _verdict(found: FileComparison, rows: Sequence[ComparisonRow]) -> str:
     shown = shown_as(found, rows)
     baseline, told = found.baseline, []
     for verdict in _ORDER:
-        members = [row for row in rows if row.verdict == verdict]
+        members = [row for row in rows if verdict_word(row) == verdict]
         if not members:
             continue
         sized = [f"{row.variant} by {_size(row, shown)}" for row in members]
@@ -91,9 +94,15 @@ def _verdict(found: FileComparison, rows: Sequence[ComparisonRow]) -> str:
             many = f"{verdict} than {baseline} are {listing(sized)}"
             told.append(only if len(members) == 1 else many)
         elif verdict == "inconclusive":
-            told.append(f"{names} against {baseline} {is_} inconclusive")
+            differences = "difference" if len(members) == 1 else "differences"
+            told.append(f"the {differences} of {names} to {baseline} {is_} inconclusive")
         else:
             told.append(f"{names} {is_} {verdict} to {baseline}")
+    told += [
+        f"{row.variant} is not tested ({reason_untested(row.flags)})"
+        for row in rows
+        if not is_tested(row)
+    ]
     return f"{'; '.join(told)}."
 
 

@@ -214,14 +214,16 @@ def strips(panels: Sequence[StripPanel], *, prefix: str) -> str:
             labels = list(dict.fromkeys(mark.label for mark in panel.marks))
             ax.axvspan(*panel.band, color="#eaf1f9", linewidth=0, zorder=0)
             ax.axvline(panel.nominal, color=_INK, linewidth=0.9, zorder=1)
-            for number, mark in enumerate(panel.marks):
-                colour, fill, marker = STRIP_STYLES[mark.kind]
-                # Marks of a row are spread by the golden ratio, so that equal values stay apart.
-                height = len(labels) - 1 - labels.index(mark.label)
-                height_in_row = height + 0.6 * ((number * 0.618034) % 1 - 0.5)
+            # Marks of a row are spread by the golden ratio, so that equal values stay apart.
+            heights = [
+                len(labels) - 1 - labels.index(mark.label) + 0.6 * ((at * 0.618034) % 1 - 0.5)
+                for at, mark in enumerate(panel.marks)
+            ]
+            for kind, (colour, fill, marker) in STRIP_STYLES.items():
+                chosen = [at for at, mark in enumerate(panel.marks) if mark.kind == kind]
                 ax.plot(
-                    [mark.value],
-                    [height_in_row],
+                    [panel.marks[at].value for at in chosen],
+                    [heights[at] for at in chosen],
                     marker=marker,
                     markersize=3.2,
                     markerfacecolor=fill,

@@ -82,7 +82,8 @@ def _row(row: ComparisonRow, shown: Display, at: float, place: Callable[[float],
             f' stroke="{colour}" stroke-width="1.8"/>'
         )
     tip = f"{row.variant}: {shown.signed(row.delta)} {shown.interval(row.low, row.high, sign=True)}"
-    return f"<g><title>{html.escape(tip)}, {html.escape(row.verdict)}</title>{''.join(drawn)}</g>"
+    verdict = "not tested" if math.isnan(row.p) else row.verdict
+    return f"<g><title>{html.escape(tip)}, {html.escape(verdict)}</title>{''.join(drawn)}</g>"
 
 
 def ticks(low: float, high: float) -> list[float]:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from lightning_dna.report.comparison_notes import title
-from lightning_dna.report.numbers import ABSENT, Display, adapted, display, fixed
+from lightning_dna.report.numbers import ABSENT, Display, adapted, display, fixed, listing
 from lightning_dna.report.plain_text import plain_table, wrapped
 from lightning_dna.report.tables import for_terminal
+from lightning_dna.report.wording import reason_untested
 from lightning_dna.stats.files.checks import TASK
 from lightning_dna.stats.files.comparison import FileComparison
 from lightning_dna.stats.files.power import PlannedTest, PowerRow
+
+_RISE = 1.005  # less than half a percent is not seen in the table
 
 
 def write_power(
@@ -86,7 +89,7 @@ def _count(needed: int | None, row: PowerRow) -> str:
     """Write how many are needed; no number may be enough."""
     if needed is not None:
         return fixed(needed, 0)
-    return "no number" if row.reach.grid else ABSENT
+    return "no number is enough" if row.reach.grid else ABSENT
 
 
 def _grids(rows: Sequence[PowerRow], shown: Display) -> list[str]:
@@ -132,6 +135,7 @@ def _notes(rows: Sequence[PowerRow], found: FileComparison | None) -> list[str]:
         "Detectable: the true difference that is found with this power; for planning, not for"
         " reading a result a second time. Several comparisons need a higher --level each.",
     ]
+    told += _without_plan(found)
     if any(math.isfinite(row.discordance) for row in rows):
         told.append(
             "Discordant: the share of examples on which exactly one of the two models is right."
@@ -142,12 +146,58 @@ def _notes(rows: Sequence[PowerRow], found: FileComparison | None) -> list[str]:
             " trainings is what limits: only more seeds make it smaller. For other sizes both"
             " models are taken to vary alike between trainings."
         )
+        told += _rising(rows)
     elif found is not None:
         told.append(
             "Scope checkpoint: for these trained weights; training again adds noise that more"
             " examples do not remove."
         )
     return told
+
+
+def _without_plan(found: FileComparison | None) -> list[str]:
+    """Say of which comparisons there is no error to plan from, and why."""
+    reasons: dict[str, list[str]] = {}
+    for row in () if found is None else found.comparisons.rows:
+        where = "" if row.task == TASK else f" on {row.task}"
+        what = f"{display(row.metric).title} of {row.variant} and {row.baseline}{where}"
+        if "identical" in row.flags:
+            why = "the two agree on every unit, and no number of examples shows a difference"
+        elif math.isnan(row.p):
+            why = f"not tested ({reason_untested(row.flags)})"
+        elif row.se == 0:
+            why = "the difference is the same in every resample"
+        else:
+            continue
+        reasons.setdefault(why, []).append(what)
+    return [
+        f"No plan can be made for {listing(members)}: {why}." for why, members in reasons.items()
+    ]
+
+
+def _rising(rows: Sequence[PowerRow]) -> list[str]:
+    """Say for which numbers of seeds more examples make the detectable difference larger.
+
+    That is no mistake: the error falls, but as its part from the seeds grows, its degrees of
+    freedom fall to those of the few seeds.
+    """
+    seeds = set()
+    for row in rows:
+        for one in row.reach.grid:
+            larger = [two for two in row.reach.grid if two.n_seeds == one.n_seeds]
+            if any(
+                two.n_units > one.n_units and two.detectable > one.detectable * _RISE
+                for two in larger
+            ):
+                seeds.add(one.n_seeds)
+    if not seeds:
+        return []
+    return [
+        f"With {listing([str(count) for count in sorted(seeds)])} seeds the detectable difference"
+        " rises with the number of examples: the error falls, but what is left of it comes from"
+        " the seeds, and so few of them leave few degrees of freedom. Train more seeds before"
+        " adding examples."
+    ]
 
 
 def _record(row: PowerRow) -> dict[str, object]:

@@ -26,6 +26,8 @@ _UNITS = {"example": "single examples", "cluster": "clusters of neighbouring or 
 _FLAGS = {
     "few_seeds": "fewer than three seeds: the spread between trainings is poorly known, and the"
     " interval is wide for that reason",
+    "uneven_seeds": "one arm with three seeds or fewer carries nearly all of the seed variance; its"
+    " interval may be too short: train more seeds",
     "few_clusters": "fewer than ten effective clusters of examples: the interval is a rough one",
     "too_few_clusters": "fewer than four effective clusters of examples: no interval is given",
     "too_few_units": "fewer than two independent units: no interval is given",
@@ -36,15 +38,27 @@ _FLAGS = {
     "constant_scores": "all scores of a model are equal, so there is nothing to rank",
     "bca_fallback": "all resamples lie on one side of the estimate, where BCa limits are not"
     " defined; percentile limits stand in",
-    "studentized_undefined": "more than 1 % of the resamples have no standard error of their own",
+    "studentized_undefined": "more than 1% of the resamples have no standard error of their own",
     "undefined": "the metric is not defined on these examples",
-    "undefined_replicates": "the metric was undefined in more than 1 % of the resamples",
-    "too_many_undefined": "the metric was undefined in more than 10 % of the resamples: no interval"
+    "undefined_replicates": "the metric was undefined in more than 1% of the resamples",
+    "too_many_undefined": "the metric was undefined in more than 10% of the resamples: no interval"
     " is given",
     "identical": "the two arms agree on every unit, so they are equivalent without a test",
     "zero_variance": "the estimate is the same in every resample; p is from an exchange test",
-    "se_mismatch": "two ways to compute the standard error disagree: look at the data before use",
+    "se_mismatch": "the standard errors from resampling and from influence values differ by more"
+    " than a fifth: look for a few examples or clusters, large weights or a rare class that decide"
+    " the result, and for scores that are nearly all tied",
     "significant_within_margin": "the difference is certain, and smaller than the declared margin",
+}
+
+_NOT_TESTED = {
+    "single_class": "one class only",
+    "constant_target": "true values all equal",
+    "constant_scores": "scores all equal",
+    "too_few_units": "fewer than two units",
+    "too_few_clusters": "fewer than four effective clusters",
+    "too_many_undefined": "undefined in too many resamples",
+    "undefined": "metric not defined",
 }
 
 
@@ -69,8 +83,23 @@ def flag_meaning(flag: str) -> str:
     return _FLAGS.get(flag, "")
 
 
+def reason_untested(flags: Sequence[str]) -> str:
+    """Return in a few words why a row has no test.
+
+    Example:
+        >>> reason_untested(["single_class", "undefined"]), reason_untested([])
+        ('one class only', 'no standard error')
+    """
+    return next((why for flag, why in _NOT_TESTED.items() if flag in flags), "no standard error")
+
+
 def verdict_label(row: Difference) -> str:
-    """Return the verdict as a word; a gap is larger or smaller, not better or worse."""
+    """Return the verdict as a word; a gap is larger or smaller, not better or worse.
+
+    A row without a test decides nothing, and is not called inconclusive.
+    """
+    if math.isnan(row.p):
+        return "not tested"
     if row.task.endswith("/gap") and row.verdict in {"better", "worse"}:
         return "larger" if row.delta > 0 else "smaller"
     return row.verdict
@@ -102,7 +131,15 @@ def verdict_sentence(results: Results, task: str, metric: str) -> str:
         return f"no comparison with {base} could be made."
     groups = {
         verdict: [row for row in rows if verdict_label(row) == verdict]
-        for verdict in ("better", "larger", "worse", "smaller", "equivalent", "inconclusive")
+        for verdict in (
+            "better",
+            "larger",
+            "worse",
+            "smaller",
+            "equivalent",
+            "inconclusive",
+            "not tested",
+        )
     }
     parts = []
     for verdict in ("better", "larger", "worse", "smaller"):
@@ -114,6 +151,9 @@ def verdict_sentence(results: Results, task: str, metric: str) -> str:
         parts.append(_equivalent(groups["equivalent"], results.study.margin(metric), base, shown))
     if groups["inconclusive"]:
         parts.append(_inconclusive(groups["inconclusive"], len(rows), shown))
+    if groups["not tested"]:
+        names = listing([row.variant for row in groups["not tested"]])
+        parts.append(f"{names} {'is' if len(groups['not tested']) == 1 else 'are'} not tested")
     return f"{'; '.join(parts)}."
 
 

@@ -87,7 +87,7 @@ def test_csv_holds_every_row_and_nothing_for_what_is_absent(report):
 def test_markdown_shows_false_positives_and_coverage_apart_with_marks(report):
     text = markdown_table(report)
     blocks = dict(re.findall(r"## (.+)\n\n((?:\|.+\n)+)", text + "\n"))
-    assert len(blocks) == 3
+    assert len(blocks) == 5
     null = blocks["Binary: false positives"]
     assert "| n=300 | 0.050 | 0.080▲ | 2000 | 1990 |" in null
     assert "| n=100 minority=0.03 | 0.083· |" in null
@@ -96,6 +96,18 @@ def test_markdown_shows_false_positives_and_coverage_apart_with_marks(report):
     control = next(table for title, table in blocks.items() if "not judged" in title)
     assert "0.310" in control
     assert "0.061" not in text  # the percentile row is in the CSV only
+
+
+def test_markdown_pools_cells_by_metric_and_size():
+    rows = (
+        cell(n_unflagged=1000, rate=0.04),
+        cell(source="binary n=300 minority=0.1", n_unflagged=3000, rate=0.06),
+        cell(source="binary n=1000", n=1000, n_unflagged=500, rate=0.05),
+        cell(source="control", n_unflagged=1000, rate=0.5, status="control"),
+    )
+    text = markdown_table(report_of(*rows))
+    assert "| metric | n=300 | n=1000 |" in text
+    assert "| accuracy | 0.055 (4000) | 0.050 (500) |" in text  # (40 + 180) / 4000
 
 
 def test_summary_counts_and_lists_what_missed(report):

@@ -3,6 +3,7 @@
 import html.parser
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from lightning_dna.report.comparison import FORMATS, write_comparison
 from lightning_dna.report.interval_plot import interval_plot, ticks
 from lightning_dna.report.numbers import adapted, display
 from lightning_dna.stats.files.comparison import ComparisonChoices, compare_files
+from lightning_dna.stats.tables import ComparisonTable
 
 BASE = "a_&<b>"
 NAMES = (BASE, "b%_arm", "close")
@@ -44,6 +46,23 @@ def make(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(make):
     return make()
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """Compare three models on two tasks, of which one has one class: AUROC is undefined there."""
+    path = tmp_path_factory.mktemp("predictions") / "long.csv"
+    generator = np.random.default_rng(1)
+    base = generator.random(40)
+    frames = [
+        pd.DataFrame({"id": np.arange(40), "task": task, "model": model, "label": label,
+                      "score": base + shift * generator.random(40)})
+        for task, label in (("one", 1), ("two", [0, 1] * 20))
+        for model, shift in (("a", 0), ("b", 1), ("c", 1))
+    ]  # fmt: skip
+    pd.concat(frames).to_csv(path, index=False)
+    choices = ComparisonChoices(baseline="a", n_resamples=99, metrics=["auroc"])
+    return compare_files([path], choices)
 
 
 class Page(html.parser.HTMLParser):
@@ -108,7 +127,7 @@ class TestTerminal:
             "95% intervals (estimate +/- t x bootstrap standard error), 299 resamples",
             "Scope checkpoint (1 seed): the claim is about these trained weights",
             "adjusted over all 4 comparisons, by step-down max-T",
-            'Inconclusive is not "no difference". With 80 % power they would have found: Accuracy'
+            'Inconclusive is not "no difference". With 80% power they would have found: Accuracy'
             " of close",
             "task:task|unit:example|n:300|seeds:1|resamples:299",
         ):
@@ -122,6 +141,19 @@ class TestTerminal:
         assert text.count("significant_within_margin") == 1
         assert re.search(r"equivalent \(a\)$", text, re.MULTILINE)
         assert "the 90% interval lies inside the declared margin of 0.5." in " ".join(text.split())
+
+    @pytest.mark.parametrize(
+        ("choices", "said"),
+        [
+            ({}, "Those of values, not of differences, are made on the logit scale"),
+            ({"method": "analytic"}, "are made on the logit scale of a metric with two bounds."),
+            ({"method": "percentile"}, ""),
+        ],
+    )
+    def test_how_intervals_of_values_are_made(self, make, choices, said):
+        text = " ".join(write_comparison(make(**choices), "terminal").split())
+        assert said in text
+        assert ("logit" in text) == bool(said)
 
     def test_other_choices_are_said(self, make):
         text = " ".join(
@@ -160,7 +192,65 @@ class TestMarkdown:
         assert f"- `{found.comparisons.rows[0].signature}`" in write_comparison(found, "markdown")
 
 
+class TestRowsWithoutATest:
+    @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "html"])
+    def test_are_called_not_tested_with_the_reason(self, half, form):
+        text = write_comparison(half, form)
+        assert text.count("not tested") >= 2
+        assert "one class only" in text
+        row = half.comparisons.rows[0]
+        assert (row.task, row.verdict) == ("one", "inconclusive")  # the field of the row stays
+
+    def test_are_not_counted_in_the_adjustment(self, half):
+        words = " ".join(write_comparison(half, "terminal").split())
+        assert "adjusted over all 2 comparisons" in words
+        assert "With 80% power they would have found: AUROC of b on two" in words
+        assert "AUROC of b on one (one class only), AUROC of c on one (one class only)." in words
+
+    def test_page_says_so_in_a_sentence(self, half):
+        words = " ".join("".join(Page(write_comparison(half, "html")).text).split())
+        assert "one, AUROC: b is not tested (one class only); c is not tested (one class" in words
+        assert "the differences of b and c to a are inconclusive" in words
+
+    def test_json_keeps_the_verdicts_of_the_specification(self, half):
+        assert "not tested" not in write_comparison(half, "json")
+        assert "not tested" not in write_comparison(half, "csv")
+
+    @pytest.mark.parametrize("form", ["terminal", "markdown"])
+    def test_letters_of_flags_come_in_order(self, half, form):
+        rows = half.comparisons.rows
+        mixed = replace(
+            half,
+            comparisons=ComparisonTable(
+                rows=(
+                    replace(rows[0], metric="mcc", flags=("few_seeds", "few_clusters")),
+                    replace(rows[2], metric="accuracy", flags=("identical",)),
+                    replace(
+                        rows[1], metric="mcc", flags=("few_clusters", "few_seeds", "undefined")
+                    ),
+                )
+            ),
+        )
+        text = write_comparison(mixed, form)
+        letters = re.findall(r"\(([a-z])\)", text)
+        seen = list(dict.fromkeys(letters))
+        assert seen == sorted(seen) == ["a", "b", "c", "d"]
+        for cell in re.findall(r"(?: \([a-z]\))+", text):
+            assert cell.split() == sorted(cell.split())
+
+
 class TestLatex:
+    def test_flags_are_explained_below_the_table(self, make):
+        text = write_comparison(make(margin=0.5), "latex")
+        head, _, body = text.partition("\\begin{table}")
+        assert "significant" not in head
+        below = body.rpartition("\\end{tabular}")[2]
+        assert "\\footnotesize" in below
+        assert r"(a) significant\_within\_margin: the difference is certain, and smaller" in below
+        assert below.endswith("\\par}\n\\end{table}\n")
+        assert below.count("{") - below.count("\\{") == below.count("}") - below.count("\\}") + 0
+        assert "\\footnotesize" not in write_comparison(make(), "latex")
+
     def test_booktabs_and_escapes(self, found):
         text = write_comparison(found, "latex")
         body = text[text.index("\\begin{table}") :]
@@ -196,7 +286,12 @@ class TestPage:
         words = " ".join("".join(Page(write_comparison(found, "html")).text).split())
         row = found.comparisons.rows[0]
         assert f"Accuracy: b%_arm is better than {BASE} by {100 * row.delta:.2f} points" in words
-        assert f"close against {BASE} is inconclusive" in words
+        assert f"; the difference of close to {BASE} is inconclusive." in words
+
+    def test_several_differences_are_inconclusive(self, make):
+        page = write_comparison(make(baseline="b%_arm", level=0.9999999999), "html")
+        words = " ".join("".join(Page(page).text).split())
+        assert f"the differences of {BASE} and close to b%_arm are inconclusive" in words
 
     def test_same_input_same_bytes(self, found):
         assert write_comparison(found, "html") == write_comparison(found, "html")

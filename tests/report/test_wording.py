@@ -66,6 +66,14 @@ def test_inconclusive_without_detectable_difference_says_no_number(content, writ
     assert said(load_results(write(content))).endswith("all 6 comparisons are inconclusive.")
 
 
+def test_a_comparison_without_a_test_is_not_called_inconclusive(content, write):
+    change(content, dict.fromkeys(ARMS, "worse"))
+    change(content, {"geglu": "inconclusive"}, p="", p_adjusted="", mde80="")
+    text = said(load_results(write(content)))
+    assert text.endswith("; geglu is not tested.")
+    assert "inconclusive" not in text
+
+
 def test_many_worse_arms_are_counted_after_the_largest_four(content, write):
     change(content, dict.fromkeys(ARMS, "worse"))
     text = said(load_results(write(content)))
@@ -164,5 +172,13 @@ def test_flags_say_what_where_and_what_it_means(content, write):
 
 
 def test_every_flag_of_the_statistics_has_a_meaning():
-    for flag in ("few_seeds", "few_clusters", "identical", "zero_variance", "too_few_units"):
+    for flag in (
+        "uneven_seeds",
+        "se_mismatch",
+        "few_seeds",
+        "few_clusters",
+        "identical",
+        "zero_variance",
+        "too_few_units",
+    ):
         assert flag_meaning(flag)

@@ -111,7 +111,7 @@ def check_unique(source: Source, ids: Array) -> None:
     for value in repeated[:_SHOWN]:
         rows = source.rows[np.flatnonzero(inverse == value)]
         told.append(f"'{values[value]}' ({source.file.at(rows)})")
-    more = f" and {len(repeated) - _SHOWN} more ids" if len(repeated) > _SHOWN else ""
+    more = f" and {counted(len(repeated) - _SHOWN, 'more id')}" if len(repeated) > _SHOWN else ""
     raise StatsError(
         f"{source.file.path}, column '{source.roles['id'][0]}': repeated for {source.name}: "
         f"{', '.join(told)}{more}. Every example needs one row; several models, tasks or seeds in "

@@ -4,6 +4,7 @@ The statistics ask the same of their arguments; here the answers name files and 
 command, because here they are known.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ import numpy as np
 
 from lightning_dna.errors import StatsError, unknown_name
 from lightning_dna.stats.comparison import Margin
-from lightning_dna.stats.files.checks import TASK, Entry, counted
+from lightning_dna.stats.files.checks import TASK, Entry
 from lightning_dna.stats.files.columns import USUAL_NAMES
 from lightning_dna.stats.intervals import STUDENT
 from lightning_dna.stats.metrics import Metric
+from lightning_dna.stats.plan import Unit
 from lightning_dna.stats.question import Scope
 
 if TYPE_CHECKING:
@@ -70,23 +72,162 @@ def gaps(entries: Sequence[Entry]) -> list[str]:
 
 
 def check_suite(entries: Sequence[Entry], choices: "ComparisonChoices") -> None:
-    """Refuse an aggregate that does not say what its tasks stand for, or has one task only."""
+    """Refuse an aggregate that does not say what its tasks stand for, or has too few of them."""
     names = list(dict.fromkeys(entry.predictions.task for entry in entries))
     if choices.aggregate is None:
         if choices.tasks is not None:
             raise StatsError("--tasks goes with --aggregate; without it, every row is one task.")
         return
+    if len(names) < 2:
+        raise StatsError(
+            f"--aggregate sums up two tasks or more; there is one, '{names[0]}' (a column 'task' "
+            "or --task-column names them)."
+        )
     if choices.tasks is None:
         raise StatsError(
             f"--aggregate {choices.aggregate} over {len(names)} tasks: say what they stand for. "
             "--tasks fixed: the claim is about exactly these tasks. --tasks random: about other "
             "tasks like these, of which these are a sample."
         )
-    if len(names) < 2:
+    if gaps(entries):
         raise StatsError(
-            f"--aggregate sums up two tasks or more; there is one, '{names[0]}' (a column 'task' "
-            "or --task-column names them)."
+            "--aggregate needs every model on every task. "
+            f"{' '.join(gap[:1].upper() + gap[1:] for gap in gaps(entries))} Score them, or leave "
+            "those tasks or models out."
         )
+
+
+def check_options(entries: Sequence[Entry], choices: "ComparisonChoices", scope: Scope) -> None:
+    """Refuse options that do not fit each other or the columns.
+
+    Args:
+        entries: Predictions of all tasks.
+        choices: What is asked.
+        scope: The scope that was chosen.
+
+    Raises:
+        StatsError: If the statistics could not use them; the message names the options.
+    """
+    if not 0 < choices.level < 1:
+        raise StatsError(f"--level must lie between 0 and 1, such as 0.95, not {choices.level:g}.")
+    if choices.n_resamples < 2:
+        raise StatsError(f"--resamples must be 2 or more, not {choices.n_resamples}.")
+    if choices.method == "symmetric" and choices.alternative != "two-sided":
+        raise StatsError("--method symmetric is two-sided; use --method se-t for a one-sided test.")
+    if scope == "procedure" and choices.method != "se-t":
+        raise StatsError(
+            f"--method {choices.method} looks at examples only; --scope procedure needs --method "
+            "se-t."
+        )
+    _check_simultaneous(choices)
+    check_unit(entries, choices.unit)
+    _check_paired(entries, choices, scope)
+    _check_suite_seeds(entries, choices, scope)
+
+
+def check_common_metric(
+    metrics: Mapping[str, Sequence[Metric]], choices: "ComparisonChoices"
+) -> None:
+    """Refuse to sum up tasks that have no metric in common."""
+    if choices.aggregate is None:
+        return
+    names = {task: [row.name for row in rows] for task, rows in metrics.items()}
+    if not set.intersection(*(set(own) for own in names.values())):
+        listed = "; ".join(f"{task}: {', '.join(own)}" for task, own in names.items())
+        raise StatsError(
+            f"--aggregate needs a metric that all tasks have, and there is none ({listed}). Name "
+            "one with --metrics, or leave tasks out."
+        )
+
+
+def _check_simultaneous(choices: "ComparisonChoices") -> None:
+    """Refuse simultaneous intervals that are not defined."""
+    if not choices.simultaneous:
+        return
+    if choices.multiplicity != "max-t":
+        raise StatsError(
+            "--simultaneous takes its level from the joint resamples: it needs --multiplicity "
+            f"max-t, not {choices.multiplicity}."
+        )
+    if choices.method not in STUDENT:
+        raise StatsError(
+            f"--simultaneous needs --method {' or '.join(STUDENT)}, not {choices.method}."
+        )
+    fewest = math.ceil(1 / (1 - choices.level) - 1 - 1e-6)
+    if choices.n_resamples < fewest:
+        raise StatsError(
+            f"--simultaneous at --level {choices.level:g} needs --resamples {fewest} or more, not "
+            f"{choices.n_resamples}."
+        )
+
+
+def check_unit(entries: Sequence[Entry], unit: Unit | None) -> None:
+    """Refuse to resample clusters that no column gives."""
+    for entry in entries:
+        if unit == "cluster" and entry.predictions.cluster_id is None:
+            file = entry.source.file
+            raise StatsError(
+                f"--unit cluster needs a cluster column, and {file.path} has none (columns: "
+                f"{', '.join(file.names)}). Name it {' or '.join(USUAL_NAMES['cluster'])}, or "
+                "point to it with --cluster-column; --unit example treats examples as independent."
+            )
+
+
+def _check_paired(entries: Sequence[Entry], choices: "ComparisonChoices", scope: Scope) -> None:
+    """Refuse paired seeds where there are no seeds, or other ones."""
+    if not choices.paired_seeds:
+        return
+    if scope == "checkpoint":
+        raise StatsError(
+            "--paired-seeds belongs to --scope procedure; --scope checkpoint has no noise of seeds "
+            "to pair."
+        )
+    for task, here in _seeds(entries).items():
+        for model, seeds in here.items():
+            if seeds != here[str(choices.baseline)]:
+                raise StatsError(
+                    f"--paired-seeds needs the same seeds in all models; on task '{task}' "
+                    f"'{model}' has {_listed(seeds)} and '{choices.baseline}' has "
+                    f"{_listed(here[str(choices.baseline)])}."
+                )
+
+
+def _check_suite_seeds(
+    entries: Sequence[Entry], choices: "ComparisonChoices", scope: Scope
+) -> None:
+    """Refuse what has no interval for other tasks and other trainings at once."""
+    if choices.aggregate is None or choices.tasks != "random" or scope != "procedure":
+        return
+    if choices.aggregate != "mean":
+        raise StatsError(
+            f"--aggregate {choices.aggregate} with --tasks random has no interval for --scope "
+            "procedure, as one training serves all tasks. Use --aggregate mean, --tasks fixed or "
+            "--scope checkpoint."
+        )
+    by_task = _seeds(entries)
+    for model in next(iter(by_task.values())):
+        each = [here[model] for here in by_task.values()]
+        everything = set.union(*each)
+        alike = all(seeds == everything for seeds in each)
+        apart = sum(map(len, each)) == len(everything)
+        if not alike and not apart:
+            raise StatsError(
+                f"'{model}' has different seeds in different tasks: --tasks random with --scope "
+                "procedure needs the same seeds in all tasks, or no seed in two tasks."
+            )
+
+
+def _seeds(entries: Sequence[Entry]) -> dict[str, dict[str, set[int]]]:
+    """Return the seeds by task and model."""
+    found: dict[str, dict[str, set[int]]] = {}
+    for entry in entries:
+        one = entry.predictions
+        found.setdefault(one.task, {}).setdefault(one.variant, set()).add(int(one.seed))
+    return found
+
+
+def _listed(seeds: set[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
 
 
 def scope_of(entries: Sequence[Entry], choices: "ComparisonChoices") -> Scope:

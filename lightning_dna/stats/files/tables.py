@@ -29,8 +29,8 @@ ENDINGS = (*_SEPARATORS, *_JSON_LINES, *_PARQUET)
 _SHOWN = 5
 _LONGEST_CELL = 2**31 - 1  # the csv module's own limit, 131,072, is shorter than some sequences
 _JSON_KINDS = {
-    "NoneType": "null", "list": "a list", "str": "a text", "bool": "true or false", "int": "a number",
-    "float": "a number",
+    "NoneType": "null", "list": "a list", "str": "a text", "bool": "true or false",
+    "int": "a number", "float": "a number",
 }  # fmt: skip
 _SIGNATURES = {b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file", b"PK\x03\x04": "a ZIP file"}
 
@@ -170,8 +170,8 @@ def _read_separated(path: Path, text: str, separator: str, choose: Choice) -> Ta
             if row:
                 if len(row) != len(header):
                     raise StatsError(
-                        f"{path}, line {start}: {len(row)} cells, but the header has "
-                        f"{len(header)}: {', '.join(header)}."
+                        f"{path}, line {start}: {len(row)} cell{'' if len(row) == 1 else 's'}, but "
+                        f"the header has {len(header)}: {', '.join(header)}."
                     )
                 for column, position in zip(cells, wanted, strict=True):
                     column.append(row[position].strip())
@@ -222,7 +222,7 @@ def _read_json_lines(path: Path, text: str, choose: Choice) -> TableFile:
             continue
         try:
             record = json.loads(line, object_pairs_hook=_object)
-        except _RepeatedKey as error:
+        except _RepeatedKeyError as error:
             raise StatsError(
                 f"{path}, line {number}: the key '{error}' stands twice in one object; keep one of "
                 "them."
@@ -253,7 +253,7 @@ def _read_json_lines(path: Path, text: str, choose: Choice) -> TableFile:
     )
 
 
-class _RepeatedKey(Exception):
+class _RepeatedKeyError(Exception):
     """A key that stands twice in one JSON object; JSON readers would keep the last silently."""
 
 
@@ -262,7 +262,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _RepeatedKey(next(key for key in keys if keys.count(key) > 1))
+        raise _RepeatedKeyError(next(key for key in keys if keys.count(key) > 1))
     return record
 
 

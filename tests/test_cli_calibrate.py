@@ -67,6 +67,20 @@ def test_one_model_with_one_seed_is_a_message(files, tmp_path, capsys):
     assert "two variants of a task" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sets", 1], "--sets must be 2 or more, not 1."),
+        (["--resamples", 1], "--resamples must be 2 or more, not 1."),
+        (["--jobs", 0], "--jobs must be 1 or more, not 0."),
+        (["--unit", "cluster"], "--unit cluster needs a cluster column, and "),
+    ],
+)
+def test_options_that_cannot_be_used(files, tmp_path, capsys, words, said):
+    assert calibrate("--out", tmp_path / "out", *words, *files) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_an_output_folder_that_is_a_file_is_a_message(files, tmp_path, capsys):
     (tmp_path / "out").write_text("")
     assert calibrate("--out", tmp_path / "out", "--sets", 10, *files) == 2

@@ -37,6 +37,7 @@ class Outer:
     flag: bool = False
     names: tuple[str, ...] = ()
     table: dict[str, float] = field(default_factory=dict)
+    kinds: Literal["a", "b"] | tuple[Literal["a", "b"], ...] = "a"
 
 
 def build(**values):
@@ -70,6 +71,13 @@ def test_every_kind_of_field_is_filled():
     assert build(maybe=None).maybe is None
 
 
+def test_one_choice_or_a_list_of_them():
+    assert build(kinds="b").kinds == "b"
+    assert build(kinds=["b", "a"]).kinds == ("b", "a")
+    made = build(kinds=["a", "b"])
+    assert settings.build(Outer, settings.plain(made), where="x") == made
+
+
 def test_large_whole_numbers_keep_every_digit():
     assert build(limit="9007199254740993").limit == 9007199254740993
 
@@ -89,6 +97,10 @@ def test_large_whole_numbers_keep_every_digit():
         ({"inner": {"rate": "quick"}}, ["inner.rate", "quick"]),
         ({"mode": "fats"}, ["file.yaml: mode: unknown value 'fats'", "Did you mean 'fast'?"]),
         ({"bits": 31}, ["unknown value '31'", "32, auto"]),
+        ({"mode": ["fast"]}, ["mode: unknown value '['fast']'"]),
+        ({"kinds": "c"}, ["file.yaml: kinds: unknown value 'c'", "a, b"]),
+        ({"kinds": ["a", "c"]}, ["file.yaml: kinds: unknown value 'c'", "a, b"]),
+        ({"kinds": {"a": 1}}, ["kinds: unknown value"]),
         ({"mode": None}, ["key 'mode' is empty"]),
         ({"inner": {"count": None}}, ["key 'inner.count' is empty"]),
         ({"flag": "perhaps"}, ["flag", "perhaps"]),

@@ -1,4 +1,4 @@
-"""The trunk of every model: pre-norm blocks with two axes, sequence mixer and feed-forward."""
+"""The trunk of every model: blocks with two axes, sequence mixer and feed-forward."""
 
 from collections.abc import Mapping
 
@@ -8,23 +8,38 @@ from torch import Tensor, nn
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.feedforward import FEEDFORWARDS
 from lightning_dna.models.mixers.attention import Attention
+from lightning_dna.models.mixers.dilated import Convolution, DilatedConvolution
 from lightning_dna.models.mixers.hyena import Hyena
 from lightning_dna.models.norms import make_norm
-from lightning_dna.models.positions import LearnedPositions
+from lightning_dna.models.positions import LearnedPositions, SinusoidalPositions
 
-MIXERS: Mapping[str, type[Attention] | type[Hyena]] = {
+MIXERS: Mapping[
+    str, type[Attention] | type[Hyena] | type[Convolution] | type[DilatedConvolution]
+] = {
     "attention": Attention,
     "hyena": Hyena,
+    "convolution": Convolution,
+    "dilated": DilatedConvolution,
+}
+VECTORS_BY_POSITION: Mapping[str, type[LearnedPositions] | type[SinusoidalPositions]] = {
+    "learned": LearnedPositions,
+    "sinusoidal": SinusoidalPositions,
 }
 
 
 class Block(nn.Module):
-    """``x + mixer(norm(x))``, then ``x + feedforward(norm(x))``."""
+    """``x + mixer(norm(x))``, then ``x + feedforward(norm(x))``; post-norm ``norm(x + mixer(x))``.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        config: The model's settings.
+        layer: Number of the layer from 0, which decides the mixer of a hybrid.
+    """
+
+    def __init__(self, config: ModelConfig, layer: int = 0) -> None:
         super().__init__()
+        self.pre_norm = config.norm_placement == "pre"
         self.mixer_norm = make_norm(config)
-        self.mixer = MIXERS[config.mixer](config)
+        self.mixer = MIXERS[config.mixers[layer]](config, layer)
         self.feedforward_norm = make_norm(config)
         self.feedforward = FEEDFORWARDS[config.feedforward](config)
         self.dropout = nn.Dropout(config.dropout)
@@ -35,22 +50,35 @@ class Block(nn.Module):
         attention_mask: Bool[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch length width"]:
         """Add both branches to the residual stream."""
+        if not self.pre_norm:
+            x = self.mixer_norm(x + self.dropout(self.mixer(x, attention_mask)))
+            added: Tensor = self.feedforward_norm(x + self.dropout(self.feedforward(x)))
+            return added
         mixed: Tensor = x + self.dropout(self.mixer(self.mixer_norm(x), attention_mask))
         out: Tensor = mixed + self.dropout(self.feedforward(self.feedforward_norm(mixed)))
         return out
 
 
 class Backbone(nn.Module):
-    """Token ids to one vector per position: embedding, positions, blocks, final norm."""
+    """Token ids to one vector per position: embedding, positions, blocks, final norm.
+
+    A post-norm trunk has no final norm, as each block ends with one, but one after the embedding.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.positions = LearnedPositions(config) if config.position_scheme == "learned" else None
+        self.token_types = (
+            nn.Embedding(config.token_types, config.width) if config.token_types else None
+        )
+        vectors = VECTORS_BY_POSITION.get(config.position_scheme)
+        self.positions = None if vectors is None else vectors(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList([Block(config) for _ in range(config.layers)])
-        self.final_norm = make_norm(config)
+        self.blocks = nn.ModuleList([Block(config, layer) for layer in range(config.layers)])
+        pre_norm = config.norm_placement == "pre"
+        self.embedding_norm = nn.Identity() if pre_norm else make_norm(config)
+        self.final_norm = make_norm(config) if pre_norm else nn.Identity()
 
     def forward(
         self,
@@ -78,9 +106,11 @@ class Backbone(nn.Module):
                 None  # the kernels without a mask are faster; looking would stall a GPU
             )
         x = self.embedding(input_ids)  # batch length width
+        if self.token_types is not None:
+            x = x + self.token_types.weight[0]
         if self.positions is not None:
-            x = x + self.positions(input_ids, attention_mask)
-        x = self.dropout(x)
+            x = x + self.positions(input_ids, attention_mask).to(x.dtype)
+        x = self.dropout(self.embedding_norm(x))
         for block in self.blocks:
             x = block(x, attention_mask)
         hidden: Tensor = self.final_norm(x)

@@ -6,20 +6,29 @@ from typing import Literal, get_args
 from lightning_dna.errors import ConfigError, unknown_name
 
 Objective = Literal["masked", "next_token"]
-MixerName = Literal["attention", "hyena"]
-PositionName = Literal["alibi", "rope", "learned", "none"]
+MixerName = Literal["attention", "hyena", "convolution", "dilated"]
+PositionName = Literal["alibi", "alibi_asymmetric", "rope", "learned", "sinusoidal", "none"]
 FeedForwardName = Literal["mlp", "geglu", "swiglu"]
 FeedForwardMatch = Literal["parameters", "width"]
 NormName = Literal["layernorm", "rmsnorm"]
+NormPlacement = Literal["pre", "post"]
+RopeScaling = Literal["none", "linear", "ntk"]
+Strand = Literal["single", "averaged", "equivariant"]
 GeluApproximation = Literal["none", "tanh"]
+GatedBias = Literal["none", "output", "both"]
+HeadName = Literal["tied", "transform", "transform_untied"]
 
 _CHOICES = {
     "objective": get_args(Objective),
-    "mixer": get_args(MixerName),
     "feedforward": get_args(FeedForwardName),
     "feedforward_match": get_args(FeedForwardMatch),
     "norm": get_args(NormName),
+    "norm_placement": get_args(NormPlacement),
+    "rope_scaling": get_args(RopeScaling),
+    "strand": get_args(Strand),
     "gelu_approximation": get_args(GeluApproximation),
+    "gated_bias": get_args(GatedBias),
+    "head": get_args(HeadName),
 }
 _AT_LEAST = {
     "width": 1,
@@ -30,7 +39,28 @@ _AT_LEAST = {
     "hyena_order": 2,
     "hyena_filter_width": 1,
     "hyena_short_filter": 1,
+    "convolution_taps": 1,
+    "convolution_cycle": 1,
+    "token_types": 0,
 }
+_ON_SCORES = ("alibi", "alibi_asymmetric", "rope")  # positions that only attention can use
+_BASE_TOKENS = (12, 16)  # sizes of the character vocabulary, as it is and padded
+
+# Fields younger than the first published runs. At their default they are left out of a run's
+# identity, so that the runs from before keep theirs.
+YOUNGER_FIELDS = (
+    "norm_placement",
+    "rope_base",
+    "rope_scaling",
+    "rope_factor",
+    "convolution_taps",
+    "convolution_cycle",
+    "strand",
+    "norm_epsilon",
+    "gated_bias",
+    "token_types",
+    "head",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +70,14 @@ class ModelConfig:
     Attributes:
         objective: ``"masked"`` lets every position see every other; ``"next_token"`` makes every
             mixer causal.
-        mixer: ``"attention"`` or ``"hyena"``.
-        position: How order is told. ``None`` means ALiBi for attention and none for Hyena, whose
-            filters are functions of distance already. ALiBi and RoPE act on attention only.
+        mixer: ``"attention"``, ``"hyena"``, ``"convolution"`` (a plain CNN), ``"dilated"`` (gated
+            convolutions whose taps lie twice as far apart in every layer), or a list of them that
+            is repeated until every layer has one: ``["hyena", "attention"]`` alternates. Its length
+            must divide ``layers``.
+        position: How order is told. ``None`` means ALiBi where there is attention and none
+            elsewhere: Hyena's filters and convolutions are functions of distance already. ALiBi
+            (symmetric or asymmetric) and RoPE act on attention only, in a hybrid on its attention
+            layers.
         feedforward: ``"mlp"`` (GELU), ``"geglu"`` or ``"swiglu"``.
         feedforward_width: Inner width of the MLP; ``None`` means four times ``width``.
         feedforward_match: ``"parameters"`` gives a gated feed-forward the inner width at which it
@@ -50,10 +85,9 @@ class ModelConfig:
             the same inner width, and so about half as many parameters again.
         width: Channels of the residual stream.
         layers: Number of blocks, each a mixer and a feed-forward.
-        heads: Attention heads; must divide ``width``. Hyena ignores it.
+        heads: Attention heads; must divide ``width``. Other mixers ignore it.
         max_length: Longest input. A hard limit for Hyena (its filters are functions of position /
-            max_length) and for learned positions; attention with ALiBi, RoPE or no position goes
-            beyond it.
+            max_length) and for learned positions; everything else goes beyond it.
         attention_reach: Local attention: position i sees j only where ``|i - j| <=
             attention_reach``. ``None`` sees everything.
         hyena_order: Number of gates of the Hyena operator; there are ``hyena_order - 1`` long
@@ -65,10 +99,33 @@ class ModelConfig:
             0.05 is what the released HyenaDNA checkpoints use.
         dropout: Dropout of the embedding and of both branches of every block, in [0, 1).
         vocab_size: Rows of the embedding table; the 12 character ids are padded to 16.
-        norm: ``"layernorm"`` or ``"rmsnorm"``, before each branch and once at the end.
+        norm: ``"layernorm"`` or ``"rmsnorm"``.
+        norm_placement: ``"pre"`` normalises the input of each branch, and the residual stream once
+            at the end; ``"post"`` normalises the stream after each branch is added, and once after
+            the embedding (as BERT does). Both have the same number of norms.
         gelu_approximation: ``"none"`` is exact GELU; ``"tanh"`` its approximation, as in HyenaDNA,
             slower on CPU.
         initial_std: Standard deviation of the initial weights of projections and embeddings.
+        rope_base: Base of RoPE's frequencies; larger bases turn more slowly.
+        rope_scaling: How RoPE is stretched by ``rope_factor``: ``"linear"`` divides positions by
+            it; ``"ntk"`` raises the base so that the slowest pair turns that much more slowly while
+            the fastest keeps its speed; ``"none"``.
+        rope_factor: How many times longer than with plain RoPE a sequence may be, at least 1.
+        convolution_taps: Taps of the convolution and dilated mixers; odd when the model is
+            two-sided.
+        convolution_cycle: Layers after which the dilated mixer's distances start again: 1, 2, 4,
+            ..., ``2^(cycle - 1)``, 1, ...
+        strand: ``"single"`` reads a sequence as it is given. ``"averaged"`` trains so, and in
+            evaluation averages over the sequence and its reverse complement. ``"equivariant"`` does
+            that in training too: two passes through the same weights. Augmentation by reverse
+            complements is ``data.reverse_complement``.
+        norm_epsilon: Added to the variance (LayerNorm) or mean square (RMSNorm) of every norm.
+        gated_bias: Biases of GEGLU and SwiGLU: ``"none"``, on the ``"output"`` (DNABERT-2), or on
+            ``"both"`` projections.
+        token_types: Rows of a table whose first is added to every token, as BERT does for texts in
+            one segment; 0 for no table.
+        head: ``"tied"`` scores a token by its embedding; ``"transform"`` puts a linear layer, GELU
+            and a norm before that and a bias after it; ``"transform_untied"`` has its own table.
 
     Raises:
         ConfigError: A value is unknown, out of range, or at odds with another one.
@@ -81,7 +138,7 @@ class ModelConfig:
     """
 
     objective: Objective = "masked"
-    mixer: MixerName = "attention"
+    mixer: MixerName | tuple[MixerName, ...] = "attention"
     position: PositionName | None = None
     feedforward: FeedForwardName = "mlp"
     feedforward_width: int | None = None
@@ -100,6 +157,17 @@ class ModelConfig:
     norm: NormName = "layernorm"
     gelu_approximation: GeluApproximation = "none"
     initial_std: float = 0.02
+    norm_placement: NormPlacement = "pre"
+    rope_base: float = 10_000.0
+    rope_scaling: RopeScaling = "none"
+    rope_factor: float = 1.0
+    convolution_taps: int = 5
+    convolution_cycle: int = 8
+    strand: Strand = "single"
+    norm_epsilon: float = 1e-5
+    gated_bias: GatedBias = "none"
+    token_types: int = 0
+    head: HeadName = "tied"
 
     def __post_init__(self) -> None:
         for field, choices in _CHOICES.items():
@@ -113,6 +181,7 @@ class ModelConfig:
             )
         for field, lowest in _AT_LEAST.items():
             _check_integer(field, getattr(self, field), lowest)
+        object.__setattr__(self, "mixer", _checked_mixer(self.mixer, self.layers))
         if self.feedforward_width is not None:
             _check_integer("feedforward_width", self.feedforward_width, 1)
         if self.attention_reach is not None:
@@ -120,10 +189,20 @@ class ModelConfig:
         _check_range("dropout", self.dropout, low=0.0, below=1.0)
         _check_range("hyena_filter_shift", self.hyena_filter_shift, low=0.0, below=float("inf"))
         _check_range("initial_std", self.initial_std, low=0.0, below=float("inf"))
-        if self.mixer == "attention":
+        _check_range("norm_epsilon", self.norm_epsilon, low=0.0, below=1.0)
+        _check_range("rope_base", self.rope_base, low=1.0, below=float("inf"))
+        _check_range("rope_factor", self.rope_factor, low=1.0, below=float("inf"))
+        if "attention" in self.mixers:
             self._check_attention()
         else:
-            self._check_hyena()
+            self._check_without_attention()
+        self._check_centres()
+        self._check_strand()
+        if self.feedforward == "mlp" and self.gated_bias != "none":
+            raise ConfigError(
+                f"model.gated_bias: found '{self.gated_bias}', but model.feedforward is 'mlp', "
+                "which has its biases always; remove it, or use geglu or swiglu"
+            )
 
     @property
     def causal(self) -> bool:
@@ -135,7 +214,13 @@ class ModelConfig:
         """The position scheme in force: ``position``, else the mixer's default."""
         if self.position is not None:
             return self.position
-        return "alibi" if self.mixer == "attention" else "none"
+        return "alibi" if "attention" in self.mixers else "none"
+
+    @property
+    def mixers(self) -> tuple[MixerName, ...]:
+        """The mixer of every layer."""
+        pattern = (self.mixer,) if isinstance(self.mixer, str) else self.mixer
+        return pattern * (self.layers // len(pattern))
 
     @property
     def head_width(self) -> int:
@@ -180,29 +265,95 @@ class ModelConfig:
                 f"model.heads: {self.heads} heads do not divide model.width {self.width}; "
                 f"use one of {', '.join(map(str, divisors))} heads, or change model.width"
             )
-        if self.position_scheme == "rope" and self.head_width % 2:
+        if self.position_scheme == "rope":
+            self._check_rope()
+        if self.position_scheme == "alibi_asymmetric" and self.causal:
+            raise ConfigError(
+                "model.position: 'alibi_asymmetric' treats what follows unlike what precedes, and "
+                "with model.objective next_token nothing that follows is seen; use alibi, or "
+                "model.objective masked"
+            )
+
+    def _check_rope(self) -> None:
+        if self.head_width % 2:
             raise ConfigError(
                 f"model.position: RoPE turns pairs of channels, but model.width {self.width} over "
                 f"model.heads {self.heads} gives an odd head width of {self.head_width}; "
                 "choose heads so that width / heads is even, or another position"
             )
+        if self.rope_scaling == "none" and self.rope_factor != 1.0:
+            raise ConfigError(
+                f"model.rope_factor: found {self.rope_factor} with model.rope_scaling 'none', "
+                "which would not use it; set model.rope_scaling to linear or ntk, or the factor "
+                "to 1"
+            )
+        if self.rope_scaling == "ntk" and self.head_width == 2:
+            raise ConfigError(
+                "model.rope_scaling: 'ntk' slows the slower pairs of channels, and a head width of "
+                "2 has one pair, the fastest; use wider heads, or rope_scaling linear"
+            )
 
-    def _check_hyena(self) -> None:
-        if self.position in ("alibi", "rope"):
+    def _check_without_attention(self) -> None:
+        found = " and ".join(dict.fromkeys(self.mixers))
+        if self.position in _ON_SCORES:
             raise ConfigError(
                 f"model.position: '{self.position}' acts on attention scores, and model.mixer is "
-                "'hyena'; allowed with hyena: learned, none, or null"
+                f"'{found}'; allowed with {found}: learned, none, sinusoidal, or null"
             )
         if self.attention_reach is not None:
             raise ConfigError(
-                f"model.attention_reach: found {self.attention_reach}, but model.mixer is 'hyena', "
-                "which has no attention to limit; remove it or use model.mixer attention"
+                f"model.attention_reach: found {self.attention_reach}, but model.mixer is "
+                f"'{found}', which has no attention to limit; remove it or use model.mixer "
+                "attention"
             )
-        if not self.causal and self.hyena_short_filter % 2 == 0:
+
+    def _check_centres(self) -> None:
+        filters = {"hyena_short_filter": ("hyena",), "convolution_taps": ("convolution", "dilated")}
+        for field, users in filters.items():
+            taps = getattr(self, field)
+            if not self.causal and taps % 2 == 0 and not set(users).isdisjoint(self.mixers):
+                raise ConfigError(
+                    f"model.{field}: {taps} is even: a two-sided model needs a centre; "
+                    "use an odd length, or model.objective next_token"
+                )
+
+    def _check_strand(self) -> None:
+        if self.strand == "single":
+            return
+        if self.causal:
             raise ConfigError(
-                f"model.hyena_short_filter: {self.hyena_short_filter} is even: a two-sided model "
-                "needs a centre; use an odd length, or model.objective next_token"
+                f"model.strand: '{self.strand}' reads the sequence from both ends, which would "
+                "show a next-token model what it is to predict; use model.objective masked, or "
+                "strand single"
             )
+        if not _BASE_TOKENS[0] <= self.vocab_size <= _BASE_TOKENS[1]:
+            raise ConfigError(
+                f"model.strand: '{self.strand}' needs one token per base, to complement it, but "
+                f"model.vocab_size is {self.vocab_size}; allowed: "
+                f"{_BASE_TOKENS[0]} to {_BASE_TOKENS[1]}, or strand single"
+            )
+
+
+def _checked_mixer(mixer: object, layers: int) -> MixerName | tuple[MixerName, ...]:
+    """Return a mixer's name, or a hybrid's shortest repeating pattern of names."""
+    pattern = tuple(mixer) if isinstance(mixer, list | tuple) else (mixer,)
+    if not pattern:
+        raise ConfigError(
+            "model.mixer: found an empty list; give one mixer, or one or more that are repeated "
+            "over the layers"
+        )
+    for name in pattern:
+        if name not in get_args(MixerName):
+            raise unknown_name("mixer", str(name), get_args(MixerName), where="model.mixer")
+    size = len(pattern)
+    if layers % size:
+        raise ConfigError(
+            f"model.mixer: a pattern of {size} mixers does not fill model.layers {layers} evenly; "
+            f"name as many as divide {layers}, or change model.layers"
+        )
+    # Two spellings of one model must not look like two arms.
+    period = next(p for p in range(1, size + 1) if pattern == pattern[:p] * (size // p))
+    return pattern[0] if period == 1 else pattern[:period]
 
 
 def _check_integer(field: str, value: object, lowest: int) -> None:

@@ -18,6 +18,7 @@ _BACKWARD = {
     "attention": 2.5,
     "fft": 1.0,
     "short_convolution": 2.0,
+    "convolution": 2.0,
     "feedforward": 2.0,
     "head": 2.0,
 }
@@ -32,7 +33,7 @@ class ParameterCounts:
         mixer: All sequence mixers.
         feedforward: All feed-forwards.
         norm: All norms, the final one included.
-        head: The language-model head's own: 0, as it uses the token table.
+        head: The language-model head's own: 0 where it uses the token table alone.
     """
 
     embedding: int
@@ -60,7 +61,8 @@ class FlopsPerBase:
     Attributes:
         forward: Forward operations by kind: ``projection`` (the mixers' matrices), ``attention``
             (scores and weighted sums, proportional to the length), ``fft`` (Hyena's long
-            convolutions), ``short_convolution`` (with the gates), ``feedforward``, ``head``.
+            convolutions), ``short_convolution`` (Hyena's, with the gates), ``convolution`` (of the
+            convolution mixers), ``feedforward``, ``head``.
         backward: Backward operations, same kinds.
     """
 
@@ -92,8 +94,11 @@ def parameter_counts(config: ModelConfig) -> ParameterCounts:
     """
     model = _shape_only(config)
     blocks = _blocks(model)
-    norms: list[nn.Module] = [model.backbone.final_norm]
+    norms: list[nn.Module] = [model.backbone.embedding_norm, model.backbone.final_norm]
+    heads: list[nn.Module] = [] if model.head is None else [model.head]
     embeddings: list[nn.Module] = [model.backbone.embedding]
+    if model.backbone.token_types is not None:
+        embeddings.append(model.backbone.token_types)
     if model.backbone.positions is not None:
         embeddings.append(model.backbone.positions)
     for block in blocks:
@@ -103,13 +108,15 @@ def parameter_counts(config: ModelConfig) -> ParameterCounts:
         mixer=_count([block.mixer for block in blocks]),
         feedforward=_count([block.feedforward for block in blocks]),
         norm=_count(norms),
+        head=_count(heads),
     )
 
 
 def flops_per_base(config: ModelConfig, length: int) -> FlopsPerBase:
     """Count operations per token from the shapes; nothing is run.
 
-    Norms, activations, softmax and the embedding look-up are left out.
+    Norms, activations, softmax and the embedding look-up are left out. A model that reads both
+    strands always counts twice; one that does so in evaluation alone counts as in training.
 
     Args:
         config: The model's settings.
@@ -128,7 +135,7 @@ def flops_per_base(config: ModelConfig, length: int) -> FlopsPerBase:
     """
     if length < 1:
         raise ConfigError(f"length: found {length}; a sequence has at least one token")
-    if config.mixer == "hyena" or config.position_scheme == "learned":
+    if "hyena" in config.mixers or config.position_scheme == "learned":
         config.check_length(length, part="the model")
     forward: dict[str, float] = {}
     for block in _blocks(_shape_only(config)):
@@ -136,6 +143,10 @@ def flops_per_base(config: ModelConfig, length: int) -> FlopsPerBase:
             for kind, flops in part.flops_per_base(length).items():
                 forward[kind] = forward.get(kind, 0.0) + flops
     forward["head"] = 2.0 * config.width * config.vocab_size
+    if config.head != "tied":
+        forward["head"] += 2.0 * config.width**2
+    if config.strand == "equivariant":
+        forward = {kind: 2.0 * flops for kind, flops in forward.items()}
     backward = {kind: _BACKWARD[kind] * flops for kind, flops in forward.items()}
     return FlopsPerBase(forward=forward, backward=backward)
 

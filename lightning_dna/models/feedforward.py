@@ -33,7 +33,7 @@ class MLP(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """``W3 (f(W1 x) * W2 x)``, f being GELU (GEGLU) or SiLU (SwiGLU), without biases as in NT-v2.
+    """``W3 (f(W1 x) * W2 x)``, f being GELU (GEGLU) or SiLU (SwiGLU); no biases unless asked for.
 
     The two differ in ``f`` alone: same shapes, same parameter count, same initial weights.
     """
@@ -42,9 +42,14 @@ class GatedFeedForward(nn.Module):
         super().__init__()
         self.activation = config.feedforward
         self.approximation = config.gelu_approximation
-        self.gate_and_value = nn.Linear(config.width, 2 * config.inner_width, bias=False)
+        self.gate_and_value = nn.Linear(
+            config.width, 2 * config.inner_width, bias=config.gated_bias == "both"
+        )
         self.contract = ResidualLinear(
-            config.inner_width, config.width, layers=config.layers, bias=False
+            config.inner_width,
+            config.width,
+            layers=config.layers,
+            bias=config.gated_bias != "none",
         )
 
     def forward(

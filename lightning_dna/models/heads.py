@@ -5,7 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_dna.models.initialisation import draw_normal, parameter_generator
+from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.initialisation import GeneratorFor, draw_normal, parameter_generator
+from lightning_dna.models.norms import make_norm
 
 
 def tied_logits(
@@ -13,6 +15,33 @@ def tied_logits(
 ) -> Float[Tensor, "batch length vocabulary"]:
     """Score every token by its own embedding: no parameter beyond the table, and no bias."""
     return functional.linear(hidden, embedding.weight)
+
+
+class TransformHead(nn.Module):
+    """``table norm(GELU(W hidden + b)) + bias``, as BERT and ESM score tokens.
+
+    The table is the token embedding, or one of its own where the config's ``head`` says untied.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.width, config.width)
+        self.norm = make_norm(config)
+        untied = config.head == "transform_untied"
+        self.table = nn.Linear(config.width, config.vocab_size, bias=False) if untied else None
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+
+    def initialise(self, generator_for: GeneratorFor) -> None:
+        """Set the bias to zero; the layers follow the general rule."""
+        self.bias.zero_()
+
+    def forward(
+        self, hidden: Float[Tensor, "batch length width"], embedding: nn.Embedding
+    ) -> Float[Tensor, "batch length vocabulary"]:
+        """Score every token at every position."""
+        transformed = self.norm(functional.gelu(self.dense(hidden)))
+        table = embedding.weight if self.table is None else self.table.weight
+        return functional.linear(transformed, table, self.bias)
 
 
 def mean_pool(

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lightning_dna.models.backbone import Backbone
 from lightning_dna.models.config import ModelConfig
-from lightning_dna.models.heads import tied_logits
+from lightning_dna.models.heads import TransformHead, tied_logits
 from lightning_dna.models.initialisation import initialise
 from lightning_dna.models.mixers.hyena import ImplicitFilter
+from lightning_dna.models.strand import TwoStrandBackbone, make_backbone
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class LanguageModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config)
+        self.backbone = make_backbone(config)
+        self.head = None if config.head == "tied" else TransformHead(config)
 
     def forward(
         self,
@@ -53,8 +54,23 @@ class LanguageModel(nn.Module):
         Raises:
             ConfigError: The batch is longer than learned positions or Hyena filters reach.
         """
-        hidden = self.backbone(input_ids, attention_mask)
-        return ModelOutput(logits=tied_logits(hidden, self.backbone.embedding), hidden=hidden)
+        trunk = self.backbone
+        if isinstance(trunk, TwoStrandBackbone) and trunk.reads_both:
+            as_given, turned = trunk.strands(input_ids, attention_mask)
+            # What the other strand takes for a T is an A on this one.
+            logits = self._logits(as_given) + self._logits(turned)[..., trunk.complement]
+            return ModelOutput(logits=logits / 2, hidden=(as_given + turned) / 2)
+        hidden = trunk(input_ids, attention_mask)
+        return ModelOutput(logits=self._logits(hidden), hidden=hidden)
+
+    def _logits(
+        self, hidden: Float[Tensor, "batch length width"]
+    ) -> Float[Tensor, "batch length vocabulary"]:
+        """Score every token at every position."""
+        if self.head is None:
+            return tied_logits(hidden, self.backbone.embedding)
+        logits: Tensor = self.head(hidden, self.backbone.embedding)
+        return logits
 
     def without_weight_decay(self) -> frozenset[str]:
         """Return the names of parameters that weight decay should leave alone.

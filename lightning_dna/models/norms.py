@@ -4,8 +4,6 @@ from torch import nn
 
 from lightning_dna.models.config import ModelConfig
 
-EPSILON = 1e-5
-
 NORMS: dict[str, type[nn.LayerNorm] | type[nn.RMSNorm]] = {
     "layernorm": nn.LayerNorm,
     "rmsnorm": nn.RMSNorm,
@@ -14,4 +12,4 @@ NORMS: dict[str, type[nn.LayerNorm] | type[nn.RMSNorm]] = {
 
 def make_norm(config: ModelConfig) -> nn.Module:
     """Return a normalisation over channels: trained scale, and trained shift for LayerNorm."""
-    return NORMS[config.norm](config.width, eps=EPSILON)
+    return NORMS[config.norm](config.width, eps=config.norm_epsilon)

@@ -1,7 +1,8 @@
 """The table of named models: one row each, the settings in which it differs from the defaults.
 
-Rows called after an axis are arms for ablations at any size; rows called ``hyenadna-...`` have the
-shape of a released checkpoint. No torch here: the command line lists this table.
+Rows called after an axis are arms for ablations at any size; ``hyenadna-...``, ``attndna...``,
+``dnabert2``, ``nt-v2-...`` and ``dnagrinder-like`` have the shape of a published model (its weights
+come through ``load_pretrained``). No torch here: the command line lists this table.
 """
 
 from collections.abc import Mapping
@@ -41,6 +42,63 @@ def _hyenadna(layers: int, width: int, max_length: int) -> Variant:
     )
 
 
+def _attndna(layers: int, width: int) -> Variant:
+    """Return HyenaDNA's trunk with causal attention in place of the Hyena operator."""
+    return Variant(
+        f"AttnDNA, HyenaDNA's attention baseline: {layers} layers, {width} channels, 8 heads, no "
+        "position but the causal mask",
+        {
+            "objective": "next_token",
+            "mixer": "attention",
+            "position": "none",
+            "layers": layers,
+            "width": width,
+            "heads": 8,
+            "max_length": 1_026,
+            "gelu_approximation": "tanh",
+        },
+    )
+
+
+def _mosaic(description: str, **changes: Any) -> Variant:
+    """Return a BERT as DNABERT-2 is one: ALiBi, gated feed-forward, norms after each branch."""
+    common = {
+        "mixer": "attention",
+        "position": "alibi",
+        "norm_placement": "post",
+        "norm_epsilon": 1e-12,
+        "feedforward_match": "width",
+        "gated_bias": "output",
+        "token_types": 2,
+        "head": "transform",
+        "layers": 12,
+        "width": 768,
+        "heads": 12,
+        "vocab_size": 4_096,
+    }
+    return Variant(description, common | changes)
+
+
+def _nucleotide_transformer(layers: int, width: int) -> Variant:
+    """Return the shape of a released Nucleotide Transformer v2, over its 6-mer vocabulary."""
+    return Variant(
+        f"Nucleotide Transformer v2: {layers} layers, {width} channels, RoPE, SwiGLU",
+        {
+            "mixer": "attention",
+            "position": "rope",
+            "norm_epsilon": 1e-12,
+            "feedforward": "swiglu",
+            "feedforward_match": "width",
+            "head": "transform_untied",
+            "layers": layers,
+            "width": width,
+            "heads": 16,
+            "max_length": 2_050,
+            "vocab_size": 4_107,
+        },
+    )
+
+
 VARIANTS: Mapping[str, Variant] = {
     "attention_alibi": Variant(
         "two-sided attention, symmetric ALiBi: cannot tell a sequence from its reversal",
@@ -48,6 +106,28 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "attention_rope": Variant(
         "two-sided attention, rotary positions", {"mixer": "attention", "position": "rope"}
+    ),
+    "attention_alibi_asymmetric": Variant(
+        "two-sided attention, ALiBi with other slopes to the left than to the right in half the "
+        "heads: knows the direction",
+        {"mixer": "attention", "position": "alibi_asymmetric"},
+    ),
+    "attention_sinusoidal": Variant(
+        "two-sided attention, sines and cosines of the position added to the tokens",
+        {"mixer": "attention", "position": "sinusoidal"},
+    ),
+    "attention_rope_linear": Variant(
+        "two-sided attention, rotary positions pressed together four times",
+        {
+            "mixer": "attention",
+            "position": "rope",
+            "rope_scaling": "linear",
+            "rope_factor": 4.0,
+        },
+    ),
+    "attention_rope_ntk": Variant(
+        "two-sided attention, rotary positions whose slowest pair is four times slower",
+        {"mixer": "attention", "position": "rope", "rope_scaling": "ntk", "rope_factor": 4.0},
     ),
     "attention_learned": Variant(
         "two-sided attention, learned positions", {"mixer": "attention", "position": "learned"}
@@ -76,6 +156,14 @@ VARIANTS: Mapping[str, Variant] = {
         "RoPE attention, SwiGLU at the MLP's parameter count",
         {"mixer": "attention", "position": "rope", "feedforward": "swiglu"},
     ),
+    "attention_alibi_rmsnorm": Variant(
+        "ALiBi attention, RMSNorm",
+        {"mixer": "attention", "position": "alibi", "norm": "rmsnorm"},
+    ),
+    "attention_alibi_post": Variant(
+        "ALiBi attention, norms after each branch as in BERT",
+        {"mixer": "attention", "position": "alibi", "norm_placement": "post"},
+    ),
     "hyena": Variant("two-sided Hyena: one filter per direction", {"mixer": "hyena"}),
     "hyena_geglu": Variant(
         "two-sided Hyena, GEGLU at the MLP's parameter count",
@@ -94,6 +182,48 @@ VARIANTS: Mapping[str, Variant] = {
         {"objective": "next_token", "mixer": "attention", "position": "rope"},
     ),
     "hyena_next_token": Variant("causal Hyena", {"objective": "next_token", "mixer": "hyena"}),
+    "hyena_order_3": Variant(
+        "two-sided Hyena with three gates and two long convolutions",
+        {"mixer": "hyena", "hyena_order": 3},
+    ),
+    "convolution": Variant("plain CNN tower, five taps a layer", {"mixer": "convolution"}),
+    "convolution_next_token": Variant(
+        "causal CNN tower", {"objective": "next_token", "mixer": "convolution"}
+    ),
+    "dilated": Variant(
+        "gated dilated convolutions, taps twice as far apart in every layer", {"mixer": "dilated"}
+    ),
+    "dilated_next_token": Variant(
+        "causal gated dilated convolutions", {"objective": "next_token", "mixer": "dilated"}
+    ),
+    "hybrid_hyena_attention": Variant(
+        "Hyena and RoPE attention by turns",
+        {"mixer": ("hyena", "attention"), "position": "rope"},
+    ),
+    "hybrid_hyena_attention_next_token": Variant(
+        "causal Hyena and RoPE attention by turns",
+        {"objective": "next_token", "mixer": ("hyena", "attention"), "position": "rope"},
+    ),
+    "hybrid_dilated_attention": Variant(
+        "gated dilated convolutions and ALiBi attention by turns",
+        {"mixer": ("dilated", "attention"), "position": "alibi"},
+    ),
+    "attention_rope_averaged": Variant(
+        "RoPE attention; predictions averaged over both strands",
+        {"mixer": "attention", "position": "rope", "strand": "averaged"},
+    ),
+    "attention_rope_equivariant": Variant(
+        "RoPE attention on both strands, weights shared, in training too",
+        {"mixer": "attention", "position": "rope", "strand": "equivariant"},
+    ),
+    "hyena_averaged": Variant(
+        "two-sided Hyena; predictions averaged over both strands",
+        {"mixer": "hyena", "strand": "averaged"},
+    ),
+    "hyena_equivariant": Variant(
+        "two-sided Hyena on both strands, weights shared, in training too",
+        {"mixer": "hyena", "strand": "equivariant"},
+    ),
     "hyenadna-tiny-1k": _hyenadna(2, 128, 1_026),
     "hyenadna-tiny-1k-d256": _hyenadna(2, 256, 1_026),
     "hyenadna-tiny-16k": _hyenadna(2, 128, 16_386),
@@ -101,6 +231,19 @@ VARIANTS: Mapping[str, Variant] = {
     "hyenadna-medium-160k": _hyenadna(8, 256, 160_002),
     "hyenadna-medium-450k": _hyenadna(8, 256, 450_002),
     "hyenadna-large-1m": _hyenadna(8, 256, 1_000_002),
+    "attndna": _attndna(2, 128),
+    "attndna-deep": _attndna(8, 256),
+    "dnabert2": _mosaic("DNABERT-2 as released", feedforward="geglu", max_length=512),
+    "dnagrinder-like": _mosaic(
+        "dnaGrinder, whose shape is inferred: neither code nor weights were released",
+        feedforward="swiglu",
+        feedforward_width=1_152,
+        max_length=2_314,
+    ),
+    "nt-v2-50m": _nucleotide_transformer(12, 512),
+    "nt-v2-100m": _nucleotide_transformer(22, 512),
+    "nt-v2-250m": _nucleotide_transformer(24, 768),
+    "nt-v2-500m": _nucleotide_transformer(29, 1_024),
 }
 
 

@@ -46,22 +46,45 @@ def random_tokens(batch: int, length: int, *, seed: int = 0) -> Tensor:
     return torch.randint(*TOKENS, (batch, length), generator=generator)
 
 
-def expected_reach(config: ModelConfig, length: int, *, layers: int) -> Tensor:
-    """Return the (length, length) table of which input j an output i depends on."""
+def expected_reach(config: ModelConfig, length: int, *, layers: int, first: int = 0) -> Tensor:
+    """Return the (length, length) table of which input j an output i depends on.
+
+    Args:
+        config: The model's settings.
+        length: Length of the sequence.
+        layers: Number of layers between input and output.
+        first: Number of the first of them.
+    """
     position = torch.arange(length)
     offset = position[None, :] - position[:, None]  # j - i
-    reach = length if config.attention_reach is None else config.attention_reach * layers
-    seen = offset.abs() <= reach
+    seen = torch.eye(length)
+    for layer in range(first, first + layers):
+        seen = (_reach_of_a_layer(config, offset, layer).float() @ seen).clamp(max=1)
+    return seen.bool()
+
+
+def _reach_of_a_layer(config: ModelConfig, offset: Tensor, layer: int) -> Tensor:
+    """Say which offsets one layer lets through."""
+    name = config.mixers[layer]
+    seen = torch.ones_like(offset, dtype=torch.bool)
+    if name == "attention" and config.attention_reach is not None:
+        seen = offset.abs() <= config.attention_reach
+    if name in ("convolution", "dilated"):
+        step = 2 ** (layer % config.convolution_cycle) if name == "dilated" else 1
+        taps = config.convolution_taps - 1 if config.causal else config.convolution_taps // 2
+        seen = (offset % step == 0) & (offset.abs() <= taps * step)
     return seen & (offset <= 0) if config.causal else seen
 
 
 class MixerContract:
     """Promises of a sequence mixer ``(x, attention_mask) -> what the block adds``.
 
-    Fixtures to define: ``config`` (toy size, ``max_length`` at least 16) and ``mixer``, made of it.
+    Fixtures to define: ``config`` (toy size, ``max_length`` at least 16) and ``mixer``, made of it
+    for the layer that ``layer`` names.
     """
 
     length = 11
+    layer = 0
 
     def test_keeps_the_shape_and_is_finite(self, config: ModelConfig, mixer: nn.Module) -> None:
         """Any length and batch size gives the same shape back."""
@@ -78,7 +101,7 @@ class MixerContract:
         out = mixer(x, None)[0] @ probe
         rows = [torch.autograd.grad(out[i], x, retain_graph=True)[0] for i in range(self.length)]
         strength = torch.cat(rows).abs().amax(dim=-1)  # output input
-        seen = expected_reach(config, self.length, layers=1)
+        seen = expected_reach(config, self.length, layers=1, first=self.layer)
         assert (strength[seen] > REACH).all(), f"unreached pairs:\n{strength}"
         assert (strength[~seen] < LEAK).all(), f"leaking pairs:\n{strength}"
 
@@ -157,7 +180,7 @@ class MixerContract:
         assert torch.equal(other(x, None), before)
 
     def test_matrix_products_are_counted(self, config: ModelConfig, mixer: nn.Module) -> None:
-        """``flops_per_base`` agrees with torch's own counter on matrix products and attention."""
+        """``flops_per_base`` agrees with torch's own counter on products and convolutions."""
         counted = mixer.flops_per_base(self.length)  # type: ignore[operator]
         assert all(flops > 0 for flops in counted.values())
         expected = counted["projection"] + counted.get("attention", 0.0)
@@ -168,6 +191,9 @@ class MixerContract:
         measured = sum(flops for kind, flops in kinds.items() if "mm" in str(kind))
         once_per_batch = self.flops_once_per_batch(config)
         assert measured == round(expected * 2 * self.length) + once_per_batch
+        if "convolution" in counted:
+            measured = sum(flops for kind, flops in kinds.items() if "convolution" in str(kind))
+            assert measured == round(counted["convolution"] * 2 * self.length)
 
     def flops_once_per_batch(self, config: ModelConfig) -> int:
         """Return matrix-product FLOPs that a call makes whatever the batch; 0 for most mixers."""
@@ -259,7 +285,50 @@ class LanguageModelContract:
         pairs = zip(model.parameters(), again.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
         tokens = random_tokens(2, self.length)
-        assert torch.equal(model(tokens).logits, model.eval()(tokens).logits)
+        trained, again = model(tokens).logits, model(tokens).logits
+        assert torch.equal(trained, again)
+        if config.strand != "averaged":  # which reads the other strand in evaluation alone
+            assert torch.equal(trained, model.eval()(tokens).logits)
+
+    def test_rows_are_independent(self, config: ModelConfig) -> None:
+        """A sequence gives the same alone and in a batch."""
+        model = build_model(config, seed=0).double()
+        filled(model)
+        tokens = random_tokens(3, self.length)
+        with torch.no_grad():
+            alone = torch.cat([model(row[None]).logits for row in tokens])
+            torch.testing.assert_close(model(tokens).logits, alone, rtol=0, atol=1e-10)
+
+    def test_is_deterministic(self, config: ModelConfig) -> None:
+        """Two calls give the same bits, whatever length came between."""
+        model = build_model(config, seed=0).eval()
+        tokens = random_tokens(2, self.length)
+        with torch.no_grad():
+            first = model(tokens).logits
+            model(random_tokens(1, self.length + 3))
+            assert torch.equal(model(tokens).logits, first)
+
+    def test_strands_agree_where_promised(self, config: ModelConfig) -> None:
+        """The reverse complement of the input gives that of the output, padding included.
+
+        A promise of models that read both strands, in evaluation mode.
+        """
+        if config.strand == "single":
+            return
+        model = build_model(config, seed=0).double().eval()
+        filled(model)
+        tokens = random_tokens(2, self.length)
+        mask = torch.ones_like(tokens, dtype=torch.bool)
+        mask[1, 6:] = False
+        swap = torch.arange(config.vocab_size)
+        swap[7:11] = swap[7:11].flip(0)  # A C G T to T G C A
+        with torch.no_grad():
+            given, other = model(tokens, mask), model(swap[tokens].flip(1), mask.flip(1))
+        for ours, theirs in (
+            (given.logits, other.logits.flip(1)[..., swap]),
+            (given.hidden, other.hidden.flip(1)),
+        ):
+            torch.testing.assert_close(ours[mask], theirs[mask], rtol=0, atol=1e-10)
 
     def test_parameters_are_all_accounted_for(self, config: ModelConfig) -> None:
         """The table of counts adds up to the parameters there are."""

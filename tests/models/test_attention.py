@@ -30,6 +30,7 @@ def turned(x: Tensor) -> Tensor:
 def reference(mixer: Attention, x: Tensor, config: ModelConfig) -> Tensor:
     """One sequence (length, width), float64, every head by itself."""
     slopes = [2.0**-4, 2.0**-8, 2.0**-2]  # three heads: those of two, then the first of four
+    steeper = {0: (1, 4), 1: (1, 1), 2: (4, 1)}  # past, future
     length, d = len(x), config.head_width
     qkv = x @ mixer.query_key_value.weight.T + mixer.query_key_value.bias
     heads = []
@@ -45,6 +46,8 @@ def reference(mixer: Attention, x: Tensor, config: ModelConfig) -> Tensor:
             for j in range(length):
                 if config.position_scheme == "alibi":
                     scores[i, j] -= slopes[head] * abs(i - j)
+                if config.position_scheme == "alibi_asymmetric":
+                    scores[i, j] -= steeper[head][j > i] * slopes[head] * abs(i - j)
                 beyond = config.attention_reach is not None and abs(i - j) > config.attention_reach
                 if beyond or (config.causal and j > i):
                     scores[i, j] = -math.inf
@@ -52,8 +55,13 @@ def reference(mixer: Attention, x: Tensor, config: ModelConfig) -> Tensor:
     return torch.cat(heads, dim=1) @ mixer.output.weight.T + mixer.output.bias
 
 
-@pytest.mark.parametrize("position", ["alibi", "rope", "none"])
-@pytest.mark.parametrize("objective", ["masked", "next_token"])
+@pytest.mark.parametrize(
+    ("position", "objective"),
+    [
+        *[(p, o) for p in ("alibi", "rope", "none") for o in ("masked", "next_token")],
+        ("alibi_asymmetric", "masked"),
+    ],
+)
 @pytest.mark.parametrize("reach", [None, 2])
 def test_equals_the_reference(position, objective, reach):
     config = config_of(position=position, objective=objective, attention_reach=reach)
@@ -91,7 +99,7 @@ def test_padding_needs_no_square_matrix_and_survives_strong_scores():
 
 def reversed_difference(**changes) -> float:
     """Largest |f(reverse x) - reverse f(x)| of a three-layer model in float64."""
-    config = config_of(layers=3, heads=2, **changes)
+    config = config_of(**{"layers": 3, "heads": 2, **changes})
     model = filled(build_model(config, seed=0)).double()
     tokens = random_tokens(2, 16)
     with torch.no_grad():
@@ -109,12 +117,19 @@ def test_symmetric_alibi_cannot_tell_a_sequence_from_its_reversal():
     "changes",
     [
         {"position": "rope"},
+        {"position": "rope", "rope_scaling": "linear", "rope_factor": 2.0},
+        {"position": "alibi_asymmetric"},
+        {"position": "alibi_asymmetric", "heads": 1},
+        {"position": "sinusoidal"},
         {"position": "learned"},
+        {"mixer": "convolution"},
+        {"mixer": "dilated"},
+        {"mixer": ("hyena", "attention", "attention"), "position": "alibi"},
         {"position": "alibi", "objective": "next_token"},
         {"mixer": "hyena"},
     ],
 )
-def test_rope_learned_positions_causality_and_hyena_can(changes):
+def test_everything_that_knows_directions_can(changes):
     assert reversed_difference(**changes) > 1e-3
 
 

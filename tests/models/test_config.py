@@ -42,7 +42,7 @@ def test_objective_decides_causality():
     [
         ({"mixer": "hyenna"}, "model.mixer: unknown mixer 'hyenna'.*Did you mean 'hyena'"),
         ({"objective": "mlm"}, "model.objective.*allowed: masked, next_token"),
-        ({"position": "rotary"}, "model.position.*allowed: alibi, learned, none, rope"),
+        ({"position": "rotary"}, "model.position.*allowed: alibi, alibi_asymmetric, learned"),
         ({"feedforward": "swigl"}, "Did you mean 'swiglu'"),
         ({"norm": "batch"}, "model.norm.*layernorm, rmsnorm"),
         ({"feedforward_match": "flops"}, "model.feedforward_match.*parameters, width"),
@@ -67,6 +67,34 @@ def test_objective_decides_causality():
         ({"mixer": "hyena", "position": "alibi"}, "'alibi' acts on attention"),
         ({"mixer": "hyena", "attention_reach": 8}, "model.attention_reach: found 8.*remove it"),
         ({"mixer": "hyena", "hyena_short_filter": 4}, "even.*odd length, or.*next_token"),
+        ({"mixer": ["hyena", "atention"]}, "model.mixer: unknown mixer 'atention'.*Did you mean"),
+        ({"mixer": []}, "model.mixer: found an empty list"),
+        ({"mixer": ["hyena", "attention", "dilated"]}, "3 mixers does not fill model.layers 4"),
+        ({"mixer": {}}, "model.mixer: unknown mixer"),
+        ({"mixer": ["hyena", "attention"], "width": 12, "heads": 5}, "5 heads do not divide"),
+        (
+            {"mixer": ["hyena", "attention"], "width": 12, "heads": 4, "position": "rope"},
+            "odd head width of 3",
+        ),
+        ({"mixer": ["hyena", "dilated"], "position": "rope"}, "'hyena and dilated'.*learned"),
+        ({"mixer": ["attention", "hyena"], "hyena_short_filter": 4}, "_short_filter: 4 is even"),
+        ({"mixer": "dilated", "convolution_taps": 4}, "convolution_taps: 4 is even.*odd"),
+        ({"mixer": "convolution", "attention_reach": 8}, "no attention to limit"),
+        ({"convolution_taps": 0}, "model.convolution_taps"),
+        ({"convolution_cycle": 0}, "model.convolution_cycle"),
+        (
+            {"position": "alibi_asymmetric", "objective": "next_token"},
+            "nothing that follows is seen; use alibi",
+        ),
+        ({"rope_base": 0.5}, "model.rope_base.*at least 1"),
+        ({"rope_factor": 0.5}, "model.rope_factor.*at least 1"),
+        ({"position": "rope", "rope_scaling": "yarn"}, "model.rope_scaling.*linear, none, ntk"),
+        ({"position": "rope", "rope_factor": 2.0}, "2.0 with model.rope_scaling 'none'"),
+        (
+            {"position": "rope", "rope_scaling": "ntk", "rope_factor": 2.0, "heads": 64},
+            "head width of 2 has one pair",
+        ),
+        ({"norm_placement": "middle"}, "model.norm_placement.*post, pre"),
     ],
 )
 def test_bad_settings_say_what_to_change(changes, said):
@@ -78,6 +106,24 @@ def test_what_one_mixer_forbids_the_other_allows():
     assert ModelConfig(mixer="hyena", width=12, heads=5).width == 12  # heads are not used
     assert ModelConfig(mixer="hyena", objective="next_token", hyena_short_filter=4)
     assert ModelConfig(width=12, heads=4, position="alibi").head_width == 3
+
+
+def test_a_hybrid_is_a_pattern_repeated_over_the_layers():
+    hybrid = ModelConfig(mixer=["hyena", "attention"], layers=6)
+    assert hybrid.mixers == ("hyena", "attention") * 3
+    assert hybrid.position_scheme == "alibi"
+    assert ModelConfig(mixer=["hyena", "dilated"]).position_scheme == "none"
+    assert ModelConfig(mixer="hyena", layers=3).mixers == ("hyena",) * 3
+    assert hash(hybrid) == hash(ModelConfig(mixer=("hyena", "attention"), layers=6))
+
+
+def test_two_spellings_of_one_model_are_one():
+    assert ModelConfig(mixer=["hyena"]) == ModelConfig(mixer="hyena")
+    assert ModelConfig(mixer=["hyena"] * 4) == ModelConfig(mixer="hyena")
+    four = ["hyena", "attention", "hyena", "attention"]
+    assert ModelConfig(mixer=four) == ModelConfig(mixer=four[:2])
+    three = ["hyena", "hyena", "attention"]
+    assert ModelConfig(mixer=three, layers=3).mixers == tuple(three)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_dna.models import strand
 from lightning_dna.models.config import ModelConfig
-from lightning_dna.testing.models import MixerContract, filled
+from lightning_dna.models.mixers.dilated import DilatedConvolution
+from lightning_dna.testing.models import LanguageModelContract, MixerContract, filled
 
 CONFIG = ModelConfig(width=4, heads=1, layers=1, max_length=32)
 CAUSAL = ModelConfig(width=4, heads=1, layers=1, max_length=32, objective="next_token")
@@ -69,3 +71,24 @@ def test_broken_promises_are_caught(contract: MixerContract, promise: str):
     checks = {name: getattr(MixerContract, name) for name in dir(MixerContract)}
     with pytest.raises(AssertionError):
         checks[promise](contract, CONFIG, copy.deepcopy(filled(Averaging())))
+
+
+@pytest.mark.parametrize("layer", [0, 2])
+def test_taps_at_other_distances_are_caught(contract: MixerContract, layer: int):
+    """A mixer of the second layer may pass for no other."""
+    config = ModelConfig(mixer="dilated", width=4, layers=3, convolution_taps=3)
+    contract.layer = 1
+    contract.test_depends_on_exactly_what_it_may(config, filled(DilatedConvolution(config, 1)))
+    with pytest.raises(AssertionError, match="pairs"):
+        contract.test_depends_on_exactly_what_it_may(
+            config, filled(DilatedConvolution(config, layer))
+        )
+
+
+@pytest.mark.parametrize("mode", ["averaged", "equivariant"])
+def test_wrong_complements_are_caught(monkeypatch: pytest.MonkeyPatch, mode: str):
+    config = ModelConfig(width=4, heads=1, layers=1, max_length=32, position="rope", strand=mode)
+    LanguageModelContract().test_strands_agree_where_promised(config)
+    monkeypatch.setattr(strand, "COMPLEMENTARY_IDS", ((7, 9), (8, 10)))
+    with pytest.raises(AssertionError):
+        LanguageModelContract().test_strands_agree_where_promised(config)

@@ -12,15 +12,36 @@ from lightning_dna.models.variants import VARIANTS, variant_config
 from lightning_dna.testing.models import LanguageModelContract, MixerContract, filled
 
 TOY = {"width": 12, "heads": 3, "layers": 2, "max_length": 24, "hyena_filter_width": 8}
-POSITIONS = {"attention": ("alibi", "rope", "learned", "none"), "hyena": ("learned", "none")}
+ADDED = ("learned", "sinusoidal", "none")
+POSITIONS = {"attention": ("alibi", "alibi_asymmetric", "rope", *ADDED)}
 OBJECTIVES = ("masked", "next_token")
 
+
+def possible(changes: dict[str, object]) -> bool:
+    """Asymmetric ALiBi has two sides to tell apart in two-sided models alone."""
+    return (changes["position"], changes["objective"]) != ("alibi_asymmetric", "next_token")
+
+
+# Every position and objective with every mixer under the MLP, and every other feed-forward once.
 COMBINATIONS = [
     {"mixer": mixer, "position": position, "feedforward": feedforward, "objective": objective}
     for mixer in MIXERS
     for position, feedforward, objective in itertools.product(
-        POSITIONS[mixer], FEEDFORWARDS, OBJECTIVES
+        POSITIONS.get(mixer, ADDED), FEEDFORWARDS, OBJECTIVES
     )
+    if feedforward == "mlp" or (position, objective) == ("none", "masked")
+]
+COMBINATIONS = [changes for changes in COMBINATIONS if possible(changes)]
+PLACES = [
+    {"mixer": "attention", "norm": "rmsnorm", "norm_placement": "post"},
+    {"mixer": "attention", "norm": "layernorm", "norm_placement": "post"},
+    {"mixer": "hyena", "norm": "rmsnorm", "norm_placement": "post"},
+    {"mixer": "dilated", "norm": "rmsnorm", "norm_placement": "pre"},
+]
+STRANDS = [
+    {"mixer": "attention", "strand": "equivariant", "position": "learned"},
+    {"mixer": "convolution", "strand": "averaged", "position": "sinusoidal"},
+    {"mixer": "dilated", "strand": "equivariant", "position": "none"},
 ]
 
 
@@ -41,11 +62,24 @@ class TestEveryCombination(LanguageModelContract):
         return ModelConfig(**TOY, **request.param)
 
 
+class TestEveryNorm(LanguageModelContract):
+    @pytest.fixture(params=PLACES, ids=label)
+    def config(self, request: pytest.FixtureRequest) -> ModelConfig:
+        return ModelConfig(**TOY, **request.param)
+
+
+class TestBothStrands(LanguageModelContract):
+    @pytest.fixture(params=STRANDS, ids=label)
+    def config(self, request: pytest.FixtureRequest) -> ModelConfig:
+        return ModelConfig(**TOY, **request.param)
+
+
 ATTENTIONS = [
     {"position": position, "objective": objective, "attention_reach": reach}
     for position in POSITIONS["attention"]
     for objective in OBJECTIVES
     for reach in (None, 3)
+    if possible({"position": position, "objective": objective})
 ]
 
 
@@ -81,3 +115,26 @@ class TestHyena(MixerContract):
         hidden = config.hyena_filter_width
         filters = (config.hyena_order - 1) * (1 if config.causal else 2)
         return 2 * self.length * hidden * (5 + 2 * hidden + filters * config.width)
+
+
+CONVOLUTIONS = [
+    {"mixer": mixer, "objective": objective, "convolution_taps": taps}
+    for mixer in ("convolution", "dilated")
+    for objective in OBJECTIVES
+    for taps in (1, 3, 4)
+    if taps % 2 or objective == "next_token"
+]
+
+
+class TestConvolutions(MixerContract):
+    @pytest.fixture(params=CONVOLUTIONS, ids=label)
+    def config(self, request: pytest.FixtureRequest) -> ModelConfig:
+        return ModelConfig(**TOY, **request.param)
+
+    @pytest.fixture
+    def mixer(self, config: ModelConfig) -> nn.Module:
+        return filled(MIXERS[config.mixers[self.layer]](config, self.layer))
+
+
+class TestConvolutionsOfTheSecondLayer(TestConvolutions):
+    layer = 1

@@ -122,7 +122,11 @@ def test_attention_model_against_the_flop_counter(feedforward, objective):
 def test_lengths_that_cannot_be():
     with pytest.raises(ConfigError, match="length: found 0"):
         flops_per_base(ModelConfig(), 0)
-    for changes in ({"mixer": "hyena"}, {"position": "learned"}):
+    for changes in (
+        {"mixer": "hyena"},
+        {"mixer": ["attention", "hyena"]},
+        {"position": "learned"},
+    ):
         with pytest.raises(ConfigError, match="2048 tokens is longer than the model"):
             flops_per_base(ModelConfig(**changes), 2048)
     assert flops_per_base(ModelConfig(), 2048).forward_total > 0

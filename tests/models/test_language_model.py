@@ -30,6 +30,30 @@ def test_blocks_are_pre_norm_residuals():
     torch.testing.assert_close(output.logits, hidden @ trunk.embedding.weight.T)
 
 
+def test_post_norm_normalises_the_stream_after_each_branch():
+    model = build_model(
+        config_of(layers=2, position="none", initial_std=0.3, norm_placement="post"), seed=0
+    )
+    tokens = random_tokens(2, 7)
+    trunk = model.backbone
+    x = torch.nn.functional.layer_norm(trunk.embedding.weight[tokens], (16,))
+    for block in trunk.blocks:
+        x = torch.nn.functional.layer_norm(x + block.mixer(x), (16,))
+        x = torch.nn.functional.layer_norm(x + block.feedforward(x), (16,))
+    torch.testing.assert_close(model(tokens).hidden, x)
+    pre = build_model(config_of(layers=2), seed=0)
+    sizes = [sum(p.numel() for p in one.parameters()) for one in (pre, model)]
+    assert sizes[0] == sizes[1]
+
+
+def test_a_hybrid_has_the_mixers_of_its_pattern():
+    model = build_model(config_of(mixer=["hyena", "dilated", "attention"], layers=6), seed=0)
+    names = [type(block.mixer).__name__ for block in model.backbone.blocks]
+    assert names == ["Hyena", "DilatedConvolution", "Attention"] * 2
+    dilations = [model.backbone.blocks[layer].mixer.gate_and_value.dilation for layer in (1, 4)]
+    assert dilations == [2, 16]
+
+
 def test_rmsnorm_divides_by_the_root_mean_square():
     norm, x = make_norm(config_of(norm="rmsnorm")), random_normal(2, 3, 16)
     expected = x / (x.pow(2).mean(dim=-1, keepdim=True) + 1e-5).sqrt()
@@ -75,7 +99,7 @@ def test_validation_before_training_leaves_nothing_behind(position):
     assert torch.equal(output, before)
 
 
-@pytest.mark.parametrize("mixer", ["attention", "hyena"])
+@pytest.mark.parametrize("mixer", ["attention", "hyena", "dilated"])
 def test_models_copy_and_pickle_after_use(mixer):
     model = build_model(config_of(mixer=mixer), seed=0)
     tokens = random_tokens(2, 9)
@@ -97,7 +121,9 @@ def test_weight_decay_spares_all_but_matrices():
     assert {"backbone.embedding.weight", "backbone.positions.table.weight"} <= attention
 
 
-@pytest.mark.parametrize("mixer", ["attention", "hyena"])
+@pytest.mark.parametrize(
+    "mixer", ["attention", "hyena", "convolution", "dilated", ("dilated", "attention")]
+)
 def test_a_model_learns_to_copy_its_neighbour(mixer):
     """A few steps on a task that needs the left neighbour: the loss falls far below chance."""
     model = build_model(config_of(mixer=mixer, objective="next_token", width=32), seed=0)

@@ -6,11 +6,14 @@ import torch
 
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.mixers.attention import Attention
 from lightning_dna.models.positions import (
     LearnedPositions,
     OffsetBias,
     RotaryEmbedding,
+    SinusoidalPositions,
     alibi_slopes,
+    asymmetric_slopes,
     offset_bias,
 )
 
@@ -53,23 +56,58 @@ def test_slopes_are_distinct_and_within_one(heads):
     assert all(0 < slope < 1 for slope in slopes)
 
 
+def published_slopes(heads: int) -> list[float]:
+    """The published rule, as its authors describe it: recursion on the next lower power of two."""
+    if heads & (heads - 1) == 0:
+        start = 2.0 ** (-(2.0 ** -(heads.bit_length() - 1 - 3)))
+        return [start * start**i for i in range(heads)]
+    lower = 1 << (heads.bit_length() - 1)
+    return published_slopes(lower) + published_slopes(2 * lower)[0::2][: heads - lower]
+
+
+@pytest.mark.parametrize("heads", range(1, 66))
+def test_slopes_follow_the_published_rule_for_any_number_of_heads(heads):
+    np.testing.assert_allclose(alibi_slopes(heads), published_slopes(heads), rtol=1e-12)
+
+
+def test_asymmetric_slopes_by_hand():
+    past, future = asymmetric_slopes(8)
+    assert past.tolist() == [2**-1, 2**-2, 2**-1, 2**-4, 2**-5, 2**-6, 2**-5, 2**-8]
+    assert future.tolist() == [2**1, 2**-2, 2**-3, 2**-4, 2**-3, 2**-6, 2**-7, 2**-8]
+
+
+@pytest.mark.parametrize("heads", range(1, 20))
+def test_half_of_the_heads_are_lopsided_whatever_their_number(heads):
+    past, future = asymmetric_slopes(heads)
+    assert (past != future).sum() == (heads + 1) // 2
+
+
 def dense(config: ModelConfig, length: int) -> torch.Tensor:
     """The matrix written by two loops."""
-    alibi = config.position_scheme == "alibi"
-    slopes = [0.0625, 0.00390625] if alibi else [0.0]  # two heads: 2^-4 and 2^-8
-    matrix = torch.zeros(len(slopes), length, length)
-    for head, slope in enumerate(slopes):
+    sides = {  # two heads: 2^-4 and 2^-8
+        "alibi": [(0.0625, 0.0625), (0.00390625, 0.00390625)],
+        "alibi_asymmetric": [(0.0625, 0.25), (0.00390625, 0.00390625)],
+        "none": [(0.0, 0.0)],
+    }[config.position_scheme]
+    matrix = torch.zeros(len(sides), length, length)
+    for head, (past, future) in enumerate(sides):
         for i in range(length):
             for j in range(length):
                 hidden = config.causal and j > i
                 far = config.attention_reach is not None and abs(i - j) > config.attention_reach
+                slope = future if j > i else past
                 matrix[head, i, j] = -math.inf if hidden or far else -slope * abs(i - j)
     return matrix
 
 
-@pytest.mark.parametrize("objective", ["masked", "next_token"])
+@pytest.mark.parametrize(
+    ("position", "objective"),
+    [
+        *[(p, o) for p in ("alibi", "none") for o in ("masked", "next_token")],
+        ("alibi_asymmetric", "masked"),
+    ],
+)
 @pytest.mark.parametrize("reach", [None, 0, 2])
-@pytest.mark.parametrize("position", ["alibi", "none"])
 @pytest.mark.parametrize("length", [1, 5, 8, 11])  # 11 is beyond max_length
 def test_bias_is_the_dense_matrix_with_reversed_rows(objective, reach, position, length):
     config = config_of(objective=objective, attention_reach=reach, position=position)
@@ -112,6 +150,73 @@ def test_rotary_turns_pairs_by_position_and_frequency():
             turned = complex(a, b) * np.exp(1j * position * 10_000 ** (-pair / 3))
             assert out[0, position, 0, pair].item() == pytest.approx(turned.real, abs=1e-12)
             assert out[0, position, 0, pair + 3].item() == pytest.approx(turned.imag, abs=1e-12)
+
+
+def angles(rotary: RotaryEmbedding, position: int) -> np.ndarray:
+    """Turn of every pair at a position, in (-pi, pi]."""
+    x = torch.zeros(1, position + 1, 1, 2 * rotary.pairs, dtype=torch.float64)
+    x[..., : rotary.pairs] = 1.0
+    turned = rotary(x)[0, position, 0]
+    return torch.atan2(turned[rotary.pairs :], turned[: rotary.pairs]).numpy()
+
+
+def test_rotary_base_sets_the_frequencies():
+    for base in (100.0, 500_000.0):
+        rotary = RotaryEmbedding(8, max_length=8, base=base)
+        expected = 3 * base ** (-np.arange(4) / 4)
+        np.testing.assert_allclose(angles(rotary, 3), np.angle(np.exp(1j * expected)), rtol=1e-9)
+
+
+def test_linear_scaling_presses_positions_together():
+    plain, scaled = (
+        RotaryEmbedding(8, max_length=8),
+        RotaryEmbedding(8, max_length=8, scaling="linear", factor=4.0),
+    )
+    np.testing.assert_allclose(angles(scaled, 4 * 2), angles(plain, 2), rtol=1e-9)
+
+
+def test_ntk_scaling_slows_the_slowest_pair_by_the_factor_and_leaves_the_fastest():
+    plain, scaled = (
+        RotaryEmbedding(8, max_length=8),
+        RotaryEmbedding(8, max_length=8, scaling="ntk", factor=4.0),
+    )
+    ratio = angles(plain, 1) / angles(scaled, 1)
+    np.testing.assert_allclose(ratio, 4.0 ** (np.arange(4) / 3), rtol=1e-9)
+
+
+def test_settings_reach_the_rotation():
+    mixers = [
+        Attention(config_of(position="rope", rope_base=base, **scaling)).rotary
+        for base in (10_000.0, 50.0)
+        for scaling in (
+            {},
+            {"rope_scaling": "linear", "rope_factor": 2.0},
+            {"rope_scaling": "ntk", "rope_factor": 2.0},
+        )
+    ]
+    found = {tuple(angles(rotary, 3).round(9)) for rotary in mixers if rotary is not None}
+    assert len(found) == 6
+
+
+def test_sinusoidal_vectors_by_their_formula():
+    config = config_of(position="sinusoidal", initial_std=0.5)
+    vectors = SinusoidalPositions(config)(torch.zeros(1, 11, dtype=torch.long), None)[0]
+    for position in range(11):  # beyond max_length, 8
+        for channel in range(12):
+            angle = position / 10_000 ** ((channel - channel % 2) / 12)
+            wave = math.cos(angle) if channel % 2 else math.sin(angle)
+            expected = 0.5 * math.sqrt(2) * wave
+            assert vectors[position, channel].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_sinusoidal_positions_count_real_tokens_and_have_the_size_of_token_vectors():
+    layer = SinusoidalPositions(config_of(position="sinusoidal", width=64))
+    ids = torch.zeros(1, 5, dtype=torch.long)
+    mask = torch.tensor([[False, False, True, True, True]])
+    plain, padded = layer(ids, None)[0], layer(ids, mask)[0]
+    assert torch.equal(padded[2:], plain[:3])
+    assert plain.square().mean().sqrt().item() == pytest.approx(0.02, rel=1e-6)
+    assert layer.state_dict() == {}
 
 
 def test_rotary_scores_depend_on_signed_distance_alone():

@@ -21,11 +21,11 @@ with jaxtyping.install_import_hook("lightning_dna.models", "beartype.beartype"):
 
 toy = dict(width=12, heads=3, layers=2, max_length=24, hyena_filter_width=8)
 axes = dict(
-    mixer=("attention", "hyena"),
-    position=("alibi", "rope", "learned", "none"),
-    feedforward=("mlp", "geglu", "swiglu"),
+    mixer=("attention", "hyena", "dilated", "convolution"),
+    position=("alibi", "alibi_asymmetric", "rope", "learned", "sinusoidal", "none"),
+    feedforward=("mlp", "swiglu"),
     objective=("masked", "next_token"),
-    attention_reach=(None, 2),
+    strand=("single", "equivariant"),
 )
 tokens = torch.randint(7, 11, (3, 9), generator=torch.Generator().manual_seed(0))
 mask = torch.ones(3, 9, dtype=torch.bool)
@@ -33,9 +33,13 @@ mask[1, 6:] = False
 checked = 0
 for values in itertools.product(*axes.values()):
     changes = dict(zip(axes, values))
-    if changes["mixer"] == "hyena" and (
-        changes["position"] in ("alibi", "rope") or changes["attention_reach"] is not None
-    ):
+    on_scores = changes["position"] in ("alibi", "alibi_asymmetric", "rope")
+    if on_scores and changes["mixer"] != "attention":
+        continue
+    if changes["objective"] == "next_token" and changes["position"] == "alibi_asymmetric":
+        continue
+    once = ("none", "mlp", "masked")
+    if changes["strand"] == "equivariant" and tuple(changes.values())[1:4] != once:
         continue
     model = build_model(ModelConfig(**toy, **changes), seed=0)
     for given in (None, mask):
@@ -43,6 +47,7 @@ for values in itertools.product(*axes.values()):
         heads.ClassificationHead(12, n_classes=2, seed=0)(output.hidden, given)
         output.logits.sum().backward()
         checked += 1
+    model.eval()(tokens, mask)
     cost.flops_per_base(model.config, 9)
     cost.parameter_counts(model.config)
 
@@ -69,5 +74,6 @@ def test_shapes_hold_and_wrong_ones_are_refused():
     )
     assert done.returncode == 0, done.stderr
     checked, refused, wrong = map(int, done.stdout.split())
-    assert checked == 2 * (4 * 3 * 2 * 2 + 2 * 3 * 2)
+    attention, others = 6 + 5, 3 * (3 + 3)  # positions when masked, and for the next token
+    assert checked == 2 * (2 * (attention + others) + 4)  # with both feed-forwards; both strands
     assert refused == wrong == 5

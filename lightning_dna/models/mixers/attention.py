@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
-from lightning_dna.models.positions import OffsetBias, RotaryEmbedding
+from lightning_dna.models.positions import ALIBI, OffsetBias, RotaryEmbedding
 
 # Elsewhere the fused kernels want a bias with aligned rows, and head widths in steps of 8.
 STRIDED_BIAS_DEVICES = frozenset({"cpu"})
@@ -18,18 +18,28 @@ class Attention(nn.Module):
 
     The kernel is torch's ``scaled_dot_product_attention``. On a CPU no tensor of size length x
     length exists, with padding or without.
+
+    Args:
+        config: The model's settings.
+        layer: Number of the layer from 0; all layers are alike.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int = 0) -> None:
         super().__init__()
         self.config = config
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = ResidualLinear(config.width, config.width, layers=config.layers)
-        biased = config.position_scheme == "alibi" or config.attention_reach is not None
+        biased = config.position_scheme in ALIBI or config.attention_reach is not None
         self.bias = OffsetBias(config) if biased or config.causal else None
         self.only_causal = config.causal and not biased
         self.rotary = (
-            RotaryEmbedding(config.head_width, max_length=config.max_length)
+            RotaryEmbedding(
+                config.head_width,
+                max_length=config.max_length,
+                base=config.rope_base,
+                scaling=config.rope_scaling,
+                factor=config.rope_factor,
+            )
             if config.position_scheme == "rope"
             else None
         )

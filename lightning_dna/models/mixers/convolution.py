@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 
-@functools.lru_cache(maxsize=4096)
+# torch.compile would trace through the cache, and warn.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def fast_fft_length(at_least: int) -> int:
     """Return the smallest ``2^a 3^b 5^c``, a >= 3, that is at least ``at_least``.
 
@@ -21,6 +22,12 @@ def fast_fft_length(at_least: int) -> int:
         >>> fast_fft_length(2051)
         2160
     """
+    return _smooth_length(at_least)
+
+
+@functools.lru_cache(maxsize=4096)
+def _smooth_length(at_least: int) -> int:
+    """Find that length by going through the products of threes and fives."""
     best = 8
     while best < at_least:
         best *= 2

@@ -93,9 +93,13 @@ class Hyena(nn.Module):
     Every part is projected and passed through a short depthwise convolution; then gates and long
     convolutions alternate. A causal model has one filter per convolution, a two-sided one has two,
     one for each direction, so that every position reaches every other.
+
+    Args:
+        config: The model's settings.
+        layer: Number of the layer from 0; all layers are alike.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int = 0) -> None:
         super().__init__()
         self.config = config
         parts = config.hyena_order + 1

@@ -1,0 +1,1 @@
+"""Published checkpoints: their files, their layouts, and the models they become."""

@@ -1,0 +1,52 @@
+"""What decides a run, and that settings invented later leave the runs from before as they were."""
+
+import pytest
+
+from lightning_dna import settings
+from lightning_dna.data.config import DataConfig
+from lightning_dna.models.config import YOUNGER_FIELDS, ModelConfig
+from lightning_dna.training.config import RunConfig, deciding_settings
+
+
+def mark(**model) -> str:
+    run = RunConfig(data=DataConfig(), model=ModelConfig(**model))
+    return settings.fingerprint(deciding_settings(run))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    # Computed by the version that published the first studies.
+    [
+        ({}, "fc54f267946e"),
+        ({"mixer": "hyena"}, "3abbc8237f0d"),
+        ({"position": "rope", "feedforward": "swiglu"}, "dac283e83155"),
+        ({"objective": "next_token", "norm": "rmsnorm"}, "61ae76afbe63"),
+    ],
+)
+def test_runs_of_the_first_version_keep_their_identity(model, expected):
+    assert mark(**model) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"strand": "averaged"},
+        {"strand": "equivariant"},
+        {"norm_placement": "post"},
+        {"convolution_taps": 7},
+        {"convolution_cycle": 3},
+        {"mixer": ["hyena", "attention"]},
+        {"position": "rope", "rope_base": 500.0},
+        {"position": "rope", "rope_scaling": "linear"},
+        {"position": "rope", "rope_scaling": "ntk", "rope_factor": 2.0},
+    ],
+)
+def test_a_later_setting_that_is_used_makes_another_run(changes):
+    plain = {"position": changes["position"]} if "position" in changes else {}
+    assert mark(**changes) != mark(**plain)
+
+
+def test_only_fields_that_exist_are_left_out():
+    kept = set(deciding_settings(RunConfig(data=DataConfig(), model=ModelConfig()))["model"])
+    assert kept | set(YOUNGER_FIELDS) == set(settings.plain(ModelConfig()))
+    assert kept & set(YOUNGER_FIELDS) == set()

@@ -51,16 +51,19 @@ def bootstrap_metrics(
     rows = resolve_metrics(metrics)
     by_cluster = plan.unit == "cluster"
     examples, units, sizes = _units(task, rows, by_cluster=by_cluster)
-    observed, influence = observed_and_influence(units, rows, task, by_cluster=by_cluster)
     sampler = Sampler(plan=plan, task=task.task, n_units=len(sizes), strata=_strata(task, plan))
+    cells = _worthwhile_cells(units, rows, sampler)
+    observed, influence = observed_and_influence(
+        units, rows, task, by_cluster=by_cluster, cells=cells
+    )
     # In memory the replicates of one number lie side by side: they are read together ever after.
     values = np.full((*task.present.shape, len(rows), plan.n_resamples), np.nan).transpose(
         3, 0, 1, 2
     )
     if plan.draws == "cell":
-        _fill_by_cell(values, units, rows, task, plan)
+        _fill_by_cell(values, units, rows, task, plan, cells)
     else:
-        _fill(values, units, rows, task, sampler)
+        _fill(values, units, rows, task, sampler, cells)
     counts = None if task.y_true is None else np.bincount(task.y_true)
     return Replicates(
         task=task.task,
@@ -133,12 +136,12 @@ def _fill(
     metrics: tuple[Metric, ...],
     task: AlignedTask,
     sampler: Sampler,
+    cells: Cells | None,
 ) -> None:
     """Fill in all metrics, block after block; each block of weights is drawn once."""
     present = np.nonzero(task.present)
     summed = [number for number, metric in enumerate(metrics) if metric.kind != "ranked"]
     ranked = None if len(summed) == len(metrics) else RankedLanes(units, metrics, task, sampler)
-    cells = _worthwhile_cells(units, sampler) if ranked is None else None
     rows = units.matrix if cells is None else cells.rows
     sums_of = ExactSums(rows, sampler.total_weight, sampler.compiled)
     blocks = sampler.blocks
@@ -165,8 +168,14 @@ def _fill(
             values[first:last, present[0], present[1], number] = pairs.T
 
 
-def _worthwhile_cells(units: UnitStatistics, sampler: Sampler) -> Cells | None:
+def _worthwhile_cells(
+    units: UnitStatistics, metrics: tuple[Metric, ...], sampler: Sampler
+) -> Cells | None:
     """Return the cells of equal units, where counting cells is less work than counting units."""
+    if any(metric.kind == "ranked" for metric in metrics):
+        return None
+    if sampler.plan.draws == "cell":
+        return merge_equal_units(units.matrix, most=sampler.n_units)
     if sampler.compiled is None or sampler.strata is not None:
         return None
     return merge_equal_units(units.matrix, most=sampler.n_units // BLOCK)
@@ -178,11 +187,11 @@ def _fill_by_cell(
     metrics: tuple[Metric, ...],
     task: AlignedTask,
     plan: ResamplingPlan,
+    cells: Cells | None,
 ) -> None:
     """Fill in metrics from multinomial counts of the cells of equal units."""
-    unfit = [metric.name for metric in metrics if metric.kind == "ranked"]
-    cells = None if unfit else merge_equal_units(units.matrix, most=task.n_examples)
     if cells is None:
+        unfit = [metric.name for metric in metrics if metric.kind == "ranked"]
         raise StatsError(
             f"task '{task.task}': draws='cell' is for metrics of counts; {', '.join(unfit)} needs "
             "draws='unit'"

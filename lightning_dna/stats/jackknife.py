@@ -4,7 +4,7 @@ import numpy as np
 
 from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.columns import UnitStatistics
-from lightning_dna.stats.kernels import ExactSums
+from lightning_dna.stats.kernels import Cells, ExactSums
 from lightning_dna.stats.metrics import Metric
 from lightning_dna.stats.plan import Unit
 from lightning_dna.stats.predictions import Array, Floats, Integers
@@ -56,6 +56,7 @@ def observed_and_influence(
     task: AlignedTask,
     *,
     by_cluster: bool,
+    cells: Cells | None = None,
 ) -> tuple[Floats, Floats]:
     """Return the observed metrics and the derivative of each with respect to each unit's weight.
 
@@ -67,6 +68,7 @@ def observed_and_influence(
         metrics: Rows of the metrics.
         task: Aligned predictions.
         by_cluster: Whether the units are clusters of examples.
+        cells: Units with equal statistics, if known: their sums are those of the units.
 
     Returns:
         (variants, seeds, metrics) values and (units, variants, seeds, metrics) influence values.
@@ -75,8 +77,9 @@ def observed_and_influence(
     n_units = int(np.max(np.asarray(task.cluster))) + 1 if by_cluster else task.n_examples
     observed = np.full(shape, np.nan)
     influence = np.full((n_units, *shape), np.nan)
-    everything = np.ones((n_units, 1), dtype=np.uint8)
-    totals = ExactSums(units.matrix, total_weight=n_units)(everything)[:, 0]
+    rows = units.matrix if cells is None else cells.rows
+    sizes: Array = np.ones(n_units, dtype=np.uint8) if cells is None else cells.sizes
+    totals = ExactSums(rows, total_weight=n_units)(sizes[:, None])[:, 0]
     for number, metric in enumerate(metrics):
         for variant, seed in np.argwhere(task.present):
             columns: Integers = units.index[number][variant, seed]

@@ -59,7 +59,7 @@ def merge_equal_units(matrix: Floats, most: int) -> Cells | None:
         >>> len(cells.sizes), bool(cells.cell_of[0] == cells.cell_of[2])
         (2, True)
     """
-    if len(np.unique(_row_keys(matrix[: 8 * most]))) > most:
+    if 8 * most < len(matrix) and len(np.unique(_row_keys(matrix[: 8 * most]))) > most:
         return None
     found, first, cell_of, sizes = np.unique(
         _row_keys(matrix), return_index=True, return_inverse=True, return_counts=True

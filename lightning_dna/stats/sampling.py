@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import cast
@@ -125,8 +126,9 @@ class Sampler:
         """Call ``work`` for every block, in threads where that pays."""
         threads = self.plan.n_threads or os.cpu_count() or 1
         # A matrix product inside each of our threads, or beside other programs, loses more time in
-        # its own threads than it gains.
-        with threadpool_limits(1, user_api="blas"):
+        # its own threads than it gains. The compiled kernels leave no large ones.
+        limits = nullcontext() if self.compiled else threadpool_limits(1, user_api="blas")
+        with limits:
             if threads == 1 or self.n_units * BLOCK * len(blocks) < _WORTH_THREADS:
                 for block in blocks:
                     work(block)

@@ -19,7 +19,8 @@ def test_tied_logits_are_inner_products_with_the_embedding():
     embedding = torch.nn.Embedding(5, 3)
     hidden = random_normal(2, 4, 3)
     expected = np.einsum("blw,vw->blv", hidden.numpy(), embedding.weight.detach().numpy())
-    np.testing.assert_allclose(tied_logits(hidden, embedding).detach(), expected, rtol=1e-5)
+    found = tied_logits(hidden, embedding).detach()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_classification_head_is_a_linear_map_of_the_mean():

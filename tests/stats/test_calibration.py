@@ -28,7 +28,7 @@ DESIGNS = (
     Design(family="binary", n=300, clusters=22, icc=0.1, unit="cluster"),
     Design(family="multiclass", n=300, minority=0.1, effect=0.15),
     Design(family="regression", n=100),
-    Design(family="regression", n=250, effect=0.05),
+    Design(family="regression", n=200, effect=0.05),
     Design(family="windows", n=100, correlation=0.0),
     Design(family="windows", n=300, effect=0.05),
     CLUSTERED,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_dna.cli import main
-from lightning_dna.stats import calibration
+from lightning_dna.stats.calibration import grid as calibration
 
 
 @pytest.fixture

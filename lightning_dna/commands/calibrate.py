@@ -14,7 +14,7 @@ from lightning_dna.commands.prediction_files import (
 )
 
 if TYPE_CHECKING:
-    from lightning_dna.stats.calibration import GridSpec
+    from lightning_dna.stats.calibration.grid import GridSpec
 
 EPILOG = """\
 Examples:
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
     from tqdm import tqdm
 
     from lightning_dna.report.calibration import summary, write_calibration
-    from lightning_dna.stats.calibration import null_grid
+    from lightning_dna.stats.calibration.grid import null_grid
     from lightning_dna.stats.plan import ResamplingPlan
 
     plan = ResamplingPlan(
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
 
 
 def _spec(options: argparse.Namespace) -> "GridSpec":
-    from lightning_dna.stats.null_specs import grid, grid_of_files
+    from lightning_dna.stats.calibration.specs import grid, grid_of_files
 
     if not options.files:
         return grid(options.grid)

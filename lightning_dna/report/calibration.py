@@ -10,8 +10,7 @@ from pathlib import Path
 from lightning_dna.atomic import write_text
 from lightning_dna.report.numbers import fixed
 from lightning_dna.report.series import Mark, StripPanel
-from lightning_dna.stats.calibration import CalibrationReport, CellRow
-from lightning_dna.stats.null_gate import (
+from lightning_dna.stats.calibration.gate import (
     BAND,
     DOUBTFUL,
     FEWEST_GATED,
@@ -20,6 +19,7 @@ from lightning_dna.stats.null_gate import (
     coverage_band,
     false_positive_limit,
 )
+from lightning_dna.stats.calibration.grid import CalibrationReport, CellRow
 
 MARKS = {"liberal": "▲", "conservative": "▽", "flagged": "·"}
 """Signs behind a rate in the Markdown tables."""

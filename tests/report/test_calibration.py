@@ -16,7 +16,7 @@ from lightning_dna.report.calibration import (
     write_calibration,
 )
 from lightning_dna.report.figures import strips
-from lightning_dna.stats.calibration import CalibrationReport, CellRow
+from lightning_dna.stats.calibration.grid import CalibrationReport, CellRow
 from lightning_dna.stats.plan import ResamplingPlan
 
 

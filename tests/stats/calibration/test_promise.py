@@ -10,11 +10,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lightning_dna.stats.calibration import GridSpec, null_grid
-from lightning_dna.stats.null_data import real_null_sources
-from lightning_dna.stats.null_gate import false_positive_limit
-from lightning_dna.stats.null_models import Design
-from lightning_dna.stats.null_specs import grid
+from lightning_dna.stats.calibration.gate import false_positive_limit
+from lightning_dna.stats.calibration.grid import GridSpec, null_grid
+from lightning_dna.stats.calibration.models import Design
+from lightning_dna.stats.calibration.real_data import real_null_sources
+from lightning_dna.stats.calibration.specs import grid
 from lightning_dna.stats.plan import ResamplingPlan
 
 N_SETS = 200

@@ -20,9 +20,8 @@ from zlib import crc32
 from lightning_dna import __version__
 from lightning_dna.atomic import read_json, write_json
 from lightning_dna.errors import ResultsError, StatsError
-from lightning_dna.stats.intervals import Method
-from lightning_dna.stats.null_cells import Job, Source, Tallies, tally, truths
-from lightning_dna.stats.null_gate import (
+from lightning_dna.stats.calibration.cells import Job, Source, Tallies, tally, truths
+from lightning_dna.stats.calibration.gate import (
     GATED_METHOD,
     Status,
     Tally,
@@ -30,7 +29,8 @@ from lightning_dna.stats.null_gate import (
     is_doubtful,
     judge,
 )
-from lightning_dna.stats.null_models import Design
+from lightning_dna.stats.calibration.models import Design
+from lightning_dna.stats.intervals import Method
 from lightning_dna.stats.plan import ResamplingPlan
 
 Progress = Callable[[int, int], None]

@@ -1,4 +1,4 @@
-"""True values of the metrics under the models of ``null_models``: closed forms and quadrature.
+"""True values of the metrics under the models of ``models``: closed forms and quadrature.
 
 A metric's true value is what an endless test set gives, and, where training seeds are random, the
 mean of that over seeds. Given the skill of one trained model everything is a function of normal
@@ -12,8 +12,7 @@ import math
 import numpy as np
 from scipy import special
 
-from lightning_dna.stats.metrics import METRICS
-from lightning_dna.stats.null_models import (
+from lightning_dna.stats.calibration.models import (
     MASKED_SD,
     MASKED_SKILL,
     Design,
@@ -22,6 +21,7 @@ from lightning_dna.stats.null_models import (
     level_values,
     positive_threshold,
 )
+from lightning_dna.stats.metrics import METRICS
 from lightning_dna.stats.predictions import Floats
 
 SEED_NODES = 21

@@ -8,13 +8,13 @@ from typing import Literal, get_args
 
 from lightning_dna.errors import unknown_name
 from lightning_dna.stats.alignment import align
-from lightning_dna.stats.calibration import GridSpec
+from lightning_dna.stats.calibration.grid import GridSpec
+from lightning_dna.stats.calibration.models import Design, Family
+from lightning_dna.stats.calibration.real_data import real_null_sources
 from lightning_dna.stats.files.columns import ColumnNames
 from lightning_dna.stats.files.metrics import choose_metrics
 from lightning_dna.stats.files.reading import ReadingOptions, read_entries
 from lightning_dna.stats.intervals import Method
-from lightning_dna.stats.null_data import real_null_sources
-from lightning_dna.stats.null_models import Design, Family
 from lightning_dna.stats.plan import Unit
 
 SIZES = (100, 300, 1000, 5000)

@@ -7,9 +7,9 @@ from scipy.special import ndtr
 from sklearn import metrics as sklearn_metrics
 
 from lightning_dna.errors import StatsError
-from lightning_dna.stats.null_data import ExchangedArms, SplitSeeds, real_null_sources
-from lightning_dna.stats.null_models import Design, cluster_sizes, latent_noise
-from lightning_dna.stats.null_truths import true_differences, true_values
+from lightning_dna.stats.calibration.models import Design, cluster_sizes, latent_noise
+from lightning_dna.stats.calibration.real_data import ExchangedArms, SplitSeeds, real_null_sources
+from lightning_dna.stats.calibration.truths import true_differences, true_values
 
 
 def generator(seed=0):

@@ -17,11 +17,11 @@ from lightning_dna import __version__
 from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.backend import compiled_kernels
 from lightning_dna.stats.bootstrap import bootstrap_metrics
+from lightning_dna.stats.calibration.gate import GATED_METHOD, Tally
+from lightning_dna.stats.calibration.models import ARMS, Design
+from lightning_dna.stats.calibration.truths import true_differences
 from lightning_dna.stats.comparison import compare
 from lightning_dna.stats.intervals import Method
-from lightning_dna.stats.null_gate import GATED_METHOD, Tally
-from lightning_dna.stats.null_models import ARMS, Design
-from lightning_dna.stats.null_truths import true_differences
 from lightning_dna.stats.plan import ResamplingPlan, Unit
 from lightning_dna.stats.replicates import Replicates
 from lightning_dna.stats.tables import ComparisonRow

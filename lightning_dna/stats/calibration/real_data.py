@@ -19,7 +19,7 @@ import numpy as np
 
 from lightning_dna.errors import StatsError
 from lightning_dna.stats.alignment import AlignedTask
-from lightning_dna.stats.null_models import ARMS
+from lightning_dna.stats.calibration.models import ARMS
 from lightning_dna.stats.plan import Unit
 from lightning_dna.stats.predictions import Array, Floats, Integers
 

@@ -8,10 +8,9 @@ import pytest
 from scipy import stats
 
 from lightning_dna.errors import ConfigError, StatsError
-from lightning_dna.stats import calibration as grid_module
-from lightning_dna.stats.calibration import GridSpec, null_grid
-from lightning_dna.stats.null_cells import Job, tally
-from lightning_dna.stats.null_gate import (
+from lightning_dna.stats.calibration import grid as grid_module
+from lightning_dna.stats.calibration.cells import Job, tally
+from lightning_dna.stats.calibration.gate import (
     Tally,
     binomial_interval,
     coverage_band,
@@ -19,8 +18,9 @@ from lightning_dna.stats.null_gate import (
     is_doubtful,
     judge,
 )
-from lightning_dna.stats.null_models import Design
-from lightning_dna.stats.null_specs import grid
+from lightning_dna.stats.calibration.grid import GridSpec, null_grid
+from lightning_dna.stats.calibration.models import Design
+from lightning_dna.stats.calibration.specs import grid
 from lightning_dna.stats.plan import ResamplingPlan
 
 PLAN = ResamplingPlan(n_resamples=99, n_threads=1)
@@ -251,9 +251,9 @@ def test_it_catches_training_seeds_taken_for_fixed():
 
 def test_it_catches_arms_that_are_resampled_apart(monkeypatch):
     """An unpaired interval is far too wide, so a known difference is covered too often."""
-    from lightning_dna.stats import null_cells
+    from lightning_dna.stats.calibration import cells
 
-    real = null_cells.bootstrap_metrics
+    real = cells.bootstrap_metrics
 
     def unpaired(task, metrics, plan):
         reps = real(task, metrics, plan)
@@ -263,7 +263,7 @@ def test_it_catches_arms_that_are_resampled_apart(monkeypatch):
 
     design = Design(family="multiclass", n=300, minority=0.3, correlation=0.95, effect=0.15)
     right = 1 - rates(design, 300)[0]["accuracy"]
-    monkeypatch.setattr(null_cells, "bootstrap_metrics", unpaired)
+    monkeypatch.setattr(cells, "bootstrap_metrics", unpaired)
     wrong = 1 - rates(design, 300)[0]["accuracy"]
     low, high = coverage_band(300, 0.95)
     assert low <= right <= high < wrong

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from lightning_dna.errors import StatsError
 from lightning_dna.stats.predictions import Array, Floats, Integers, Predictions, listed
+from lightning_dna.stats.ranked import Order
 
 Column = Literal["y_true", "weight", "cluster_id"]
 
@@ -57,6 +59,11 @@ class AlignedTask:
     def n_examples(self) -> int:
         """Number of examples."""
         return len(self.example_id)
+
+    @cached_property
+    def target_order(self) -> Order:
+        """The examples sorted by the numeric truth; sorted once for all who ask."""
+        return Order.of(np.asarray(self.target))
 
 
 def align(

@@ -14,7 +14,6 @@ from lightning_dna.stats.kernels import Cells, ExactSums, merge_equal_units
 from lightning_dna.stats.metrics import Metric, resolve_metrics
 from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Floats, Integers
-from lightning_dna.stats.ranked import Order
 from lightning_dna.stats.ranked_lanes import RankedLanes
 from lightning_dna.stats.replicates import Replicates
 from lightning_dna.stats.sampling import Sampler
@@ -217,6 +216,6 @@ def _tie_fraction(units: UnitStatistics, metrics: tuple[Metric, ...], task: Alig
         if metric.kind == "ranked":
             for variant, seed in np.argwhere(task.present):
                 column = units.index[number][variant, seed, 0]
-                result[variant, seed] = Order.of(units.scores[:, column]).tie_fraction
+                result[variant, seed] = units.orders[column].tie_fraction
             break
     return result

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -10,6 +11,7 @@ from lightning_dna.errors import StatsError
 from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.metrics import Metric, check_range
 from lightning_dna.stats.predictions import PLAIN, Floats, Integers, listed
+from lightning_dna.stats.ranked import Order
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +31,11 @@ class UnitStatistics:
     scores: Floats
     index: tuple[Integers, ...]
     sign: int = 1
+
+    @cached_property
+    def orders(self) -> tuple[Order, ...]:
+        """The examples sorted by each column of scores; sorted once for all who ask."""
+        return tuple(Order.of(column) for column in self.scores.T)
 
 
 @dataclass

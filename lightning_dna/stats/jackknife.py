@@ -35,7 +35,7 @@ def ranked_values(metric: Metric, task: AlignedTask, order: Order, weights: Arra
         (lanes,) values.
     """
     if metric.name == "spearman":
-        return spearman_lanes(order, Order.of(np.asarray(task.target)), weights)
+        return spearman_lanes(order, task.target_order, weights)
     positive = np.asarray(task.y_true) == 1
     lanes = auroc_lanes if metric.name == "auroc" else auprc_lanes
     return lanes(order, positive, weights)
@@ -44,7 +44,7 @@ def ranked_values(metric: Metric, task: AlignedTask, order: Order, weights: Arra
 def ranked_influence(metric: Metric, task: AlignedTask, order: Order) -> Floats:
     """Return the (examples,) influence values of a ranked metric."""
     if metric.name == "spearman":
-        return spearman_influence(order, Order.of(np.asarray(task.target)))
+        return spearman_influence(order, task.target_order)
     positive = np.asarray(task.y_true) == 1
     influence = auroc_influence if metric.name == "auroc" else auprc_influence
     return influence(order, positive)
@@ -85,7 +85,7 @@ def observed_and_influence(
             columns: Integers = units.index[number][variant, seed]
             place = (variant, seed, number)
             if metric.kind == "ranked":
-                order = Order.of(units.scores[:, columns[0]])
+                order = units.orders[columns[0]]
                 whole = np.ones((task.n_examples, 1), dtype=np.uint8)
                 observed[place] = ranked_values(metric, task, order, whole)[0]
                 effect = ranked_influence(metric, task, order)
@@ -133,7 +133,7 @@ def left_out_values(
     for seed in seeds:
         columns = statistics.index[number][variant, seed]
         if metric.kind == "ranked":
-            order = Order.of(statistics.scores[:, columns[0]])
+            order = statistics.orders[columns[0]]
             everything = np.ones((task.n_examples, 1), dtype=np.uint8)
             whole.append(ranked_values(metric, task, order, everything)[0])
             values.append(_ranked_without(metric, task, order, unit))

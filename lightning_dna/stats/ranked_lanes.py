@@ -45,10 +45,10 @@ class RankedLanes:
         self._metrics = [(n, metric.name) for n, metric in enumerate(metrics) if _ranked(metric)]
         self._pairs = [tuple(pair) for pair in np.argwhere(task.present)]
         self._index = units.index
-        self._orders = [Order.of(column) for column in units.scores.T]
+        self._orders = units.orders
         self._cluster = task.cluster if sampler.plan.unit == "cluster" else None
         names = {name for _, name in self._metrics}
-        self._target = Order.of(np.asarray(task.target)) if "spearman" in names else None
+        self._target = task.target_order if "spearman" in names else None
         positive = names & {"auroc", "auprc"}
         self._positive = np.asarray(task.y_true) == 1 if positive else np.zeros(0, dtype=bool)
         self._kernels = sampler.compiled

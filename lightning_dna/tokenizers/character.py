@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from lightning_dna.errors import DataError
 from lightning_dna.genome.alphabet import BASES, CODE_BITS, Codes, encode
+from lightning_dna.tokenizers.base import Ids, Offsets, joined, single_base_offsets, surrounded
 
 _SPECIAL = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
 _FIRST_BASE = len(_SPECIAL)
@@ -14,7 +14,7 @@ class CharacterTokenizer:
     """Base codes to token ids: seven special ids, then A 7, C 8, G 9, T 10, N 11.
 
     Unlike the published tokenizer it folds case (there soft-masked bases become ``[UNK]``), reads
-    every IUPAC ambiguity letter as N, and adds no special tokens around a sequence.
+    every IUPAC ambiguity letter as N, and adds special tokens only on request.
 
     Attributes:
         tokens: The text of each id.
@@ -22,6 +22,9 @@ class CharacterTokenizer:
         mask_id: Id of ``[MASK]``.
         pad_id: Id of ``[PAD]``.
         unk_id: Id of ``[UNK]``, which no sequence ever gets.
+        cls_id: Id of ``[CLS]``, which the published model puts nowhere.
+        sep_id: Id of ``[SEP]``, the end of a sequence.
+        prefix_length: 0, the number of special tokens before a sequence.
         base_ids: Ids of A, C, G and T: the only targets, and the only random replacements.
 
     Example:
@@ -34,6 +37,9 @@ class CharacterTokenizer:
     mask_id: int = tokens.index("[MASK]")
     pad_id: int = tokens.index("[PAD]")
     unk_id: int = tokens.index("[UNK]")
+    cls_id: int | None = tokens.index("[CLS]")
+    sep_id: int | None = tokens.index("[SEP]")
+    prefix_length: int = 0
 
     def __init__(self) -> None:
         self.base_ids: npt.NDArray[np.int64] = np.arange(4) + _FIRST_BASE
@@ -57,7 +63,20 @@ class CharacterTokenizer:
         """
         return self.encode_codes(encode(sequence))
 
-    def decode(self, ids: npt.NDArray[np.integer]) -> str:
+    def encode_with_offsets(self, codes: Codes) -> tuple[npt.NDArray[np.uint8], Offsets]:
+        """Return the ids and spans of one sequence."""
+        return self.encode_codes(codes), self.offsets(codes)
+
+    def with_special(self, ids: Ids) -> Ids:
+        """Return ids with the published ``[SEP]`` behind them, in a new array.
+
+        Example:
+            >>> CharacterTokenizer().with_special(np.array([7, 8])).tolist()
+            [7, 8, 1]
+        """
+        return surrounded(ids, (), (self.tokens.index("[SEP]"),))
+
+    def decode(self, ids: Ids) -> str:
         """Return the text of ids, special ones in brackets.
 
         Raises:
@@ -67,15 +86,12 @@ class CharacterTokenizer:
             >>> CharacterTokenizer().decode(np.array([7, 3, 10]))
             'A[MASK]T'
         """
-        wrong = [int(token) for token in ids if not 0 <= token < self.vocab_size]
-        if wrong:
-            raise DataError(
-                f"token id {wrong[0]} is not in the vocabulary; "
-                f"allowed: 0 to {self.vocab_size - 1}."
-            )
-        return "".join(self.tokens[token] for token in ids)
+        return joined(self.tokens, ids)
 
-    def offsets(self, length: int) -> npt.NDArray[np.int64]:
-        """Return the bases each token spans, rows ``(start, end)``, shape ``(length, 2)``."""
-        starts = np.arange(length, dtype=np.int64)
-        return np.stack((starts, starts + 1), axis=1)
+    def offsets(self, codes: Codes | int) -> Offsets:
+        """Return the base that each token spans, rows ``(start, end)``, shape ``(length, 2)``.
+
+        Args:
+            codes: The sequence, or its length, which is all that matters here.
+        """
+        return single_base_offsets(codes if isinstance(codes, int) else len(codes))

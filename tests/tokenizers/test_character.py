@@ -84,6 +84,14 @@ def test_offsets(tokenizer):
     assert tokenizer.offsets(1).dtype == np.int64
 
 
+def test_offsets_of_codes_and_special_tokens(tokenizer):
+    ids, offsets = tokenizer.encode_with_offsets(encode("CAN"))
+    assert ids.tolist() == [8, 7, 11]
+    assert offsets.tolist() == tokenizer.offsets(encode("CAN")).tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert tokenizer.with_special(ids).tolist() == [8, 7, 11, 1]
+    assert (tokenizer.cls_id, tokenizer.sep_id, tokenizer.prefix_length) == (0, 1, 0)
+
+
 @pytest.mark.data
 def test_size_is_that_of_the_published_architecture(data_folder, tokenizer):
     path = data_folder.parent / "golden" / "hyenadna-tiny-d32" / "config.json"

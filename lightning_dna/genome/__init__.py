@@ -1,1 +1,1 @@
-"""Genomes as memory-mapped base codes: reading, intervals, chromosome splits and repeats."""
+"""Genomes as memory-mapped base codes: reading, intervals, splits, repeats and annotation."""

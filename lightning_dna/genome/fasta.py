@@ -23,6 +23,7 @@ from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, Codes, encode
 from lightning_dna.genome.digest import genome_digest
 from lightning_dna.genome.intervals import Intervals, covered, merge, read_bed
 from lightning_dna.genome.plaintext import join_lines, plain_text
+from lightning_dna.genome.repeat_annotation import RepeatAnnotation, is_repeatmasker
 from lightning_dna.genome.store import Record, RecordHasher, Store, open_store, write_footer
 
 _CHUNK = 1 << 24  # bases read and encoded at a time: bounds the memory, and is divisible by 8
@@ -74,7 +75,8 @@ class Genome:
 
         Args:
             path: FASTA file; plain text, gzip or bgzip.
-            mask_bed: BED file whose intervals replace the soft mask given by lower case.
+            mask_bed: BED file or RepeatMasker output (``.out``) whose intervals replace the soft
+                mask given by lower case.
             cache_folder: Where stores are kept. Default: ``$XDG_CACHE_HOME`` or ``~/.cache``, then
                 ``lightning_dna/genomes``.
 
@@ -284,7 +286,7 @@ def _encode_file(
                 raise DataError(
                     f"{shown}: record '{name}' has no sequence; remove its header line."
                 )
-        repeats = None if bed is None else read_bed(bed, lengths)
+        repeats = None if bed is None else _repeats(bed, lengths)
         records = []
         for name, length in lengths.items():
             mask = None if repeats is None else merge(repeats[name])
@@ -299,6 +301,14 @@ def _encode_file(
                 file.write(codes.tobytes())
             records.append(hasher.finish())
         write_footer(file, records, stamp)
+
+
+def _repeats(path: Path, lengths: dict[str, int]) -> dict[str, Intervals]:
+    """Read the repeats of each chromosome from a BED file or from RepeatMasker output."""
+    if not is_repeatmasker(path):
+        return read_bed(path, lengths)
+    found = RepeatAnnotation.read(path, lengths)
+    return {name: found.intervals(name) for name in lengths}
 
 
 def _indexed(source: Path, index: Path, shown: Path) -> pyfaidx.Fasta:

@@ -4,9 +4,7 @@ A *set* of intervals below is an ``int64`` array of ``(start, end)`` rows, sorte
 and no two rows touching or overlapping: what `merge` returns.
 """
 
-import gzip
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_dna.errors import DataError
+from lightning_dna.genome.plaintext import text_lines
 
 Intervals = npt.NDArray[np.int64]
 
@@ -153,7 +152,8 @@ def covered(intervals: Intervals, start: int, end: int) -> npt.NDArray[np.bool_]
         [False, True, True, False]
     """
     steps = np.zeros(end - start + 1, dtype=np.int8)
-    inside = intersect(intervals, as_intervals([(start, end)])) - start
+    # One stretch against many: a search in the sorted set, not a walk over all of it.
+    inside = intersect(as_intervals([(start, end)]), intervals) - start
     steps[inside[:, 0]] = 1
     steps[inside[:, 1]] = -1
     return np.cumsum(steps[:-1], dtype=np.int8).astype(np.bool_)
@@ -175,7 +175,9 @@ def bases_before(intervals: Intervals, positions: npt.NDArray[np.int64]) -> npt.
     return np.asarray(totals[ends_before] + np.maximum(inside, 0), dtype=np.int64)
 
 
-def match_names(found: Iterable[str], known: Iterable[str], *, where: str) -> dict[str, str]:
+def match_names(
+    found: Iterable[str], known: Iterable[str], *, where: str, partly: bool = False
+) -> dict[str, str]:
     """Map the chromosome names of an annotation to those of a genome.
 
     A name is taken as it is if the genome has it; otherwise ``chr1`` matches ``1``, and the names
@@ -185,12 +187,15 @@ def match_names(found: Iterable[str], known: Iterable[str], *, where: str) -> di
         found: Names that stand in the annotation.
         known: Names of the genome's chromosomes.
         where: File name, for the message.
+        partly: Whether names that match nothing are left out, as long as one matches: annotations
+            of a whole assembly name sequences that a genome file may not hold.
 
     Returns:
-        Name in the annotation to name in the genome, for every name found.
+        Name in the annotation to name in the genome, for every name found that has one.
 
     Raises:
-        DataError: If a name matches no chromosome, or two names would become the same one.
+        DataError: If a name matches no chromosome (``partly``: if none does), or two names would
+            become the same one.
     """
     found, known = list(dict.fromkeys(found)), list(known)
     by_core: dict[str, list[str]] = {}
@@ -204,7 +209,7 @@ def match_names(found: Iterable[str], known: Iterable[str], *, where: str) -> di
             matches[name] = candidates[0]
         else:
             unknown.append(name)
-    if unknown:
+    if unknown and not (partly and matches):
         raise DataError(
             f"{where}: no chromosome of the genome is named {_some(unknown)} (also not with or "
             f"without 'chr'); the genome has {_some(known)}. Use the annotation of this assembly, "
@@ -253,7 +258,7 @@ def read_bed(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Interval
     """
     path = Path(path).expanduser()
     rows: dict[str, list[tuple[int, int, int]]] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         if not line.strip() or line.startswith(("#", "track", "browser")):
             continue
         chrom, start, end = _bed_fields(line, f"{path}, line {number}")
@@ -273,17 +278,6 @@ def read_bed(path: str | Path, lengths: Mapping[str, int]) -> dict[str, Interval
             )
         intervals[chrom] = table[np.lexsort((table[:, 1], table[:, 0])), :2].copy()
     return intervals
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, decompressing gzip; damage is a DataError."""
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(path, "rt", encoding="utf-8") if packed else path.open("rt") as lines:
-            yield from lines
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; check the path and the file.") from error
 
 
 def _bed_fields(line: str, where: str) -> tuple[str, int, int]:

@@ -1,8 +1,9 @@
-"""FASTA files in whatever packing they come, as plain text that can be indexed by byte offset."""
+"""Files in whatever packing they come: FASTA as indexable plain text, annotations line by line."""
 
 import gzip
 import shutil
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from lightning_dna.errors import DataError
@@ -63,6 +64,34 @@ def _decompress(path: Path, copy: Path, *, blocked: bool) -> None:
         raise DataError(f"{path} is cut short (no bgzip end marker); download it again.")
     if copy.stat().st_size == 0:
         raise DataError(f"{path} unpacks to nothing; was it made from an empty file?")
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file with their line ends, decompressing gzip and bgzip.
+
+    Args:
+        path: The file; what it is shows in its first bytes, not in its name.
+
+    Raises:
+        DataError: If the file cannot be read, is not text, or is cut off; the message says after
+            which line.
+    """
+    number = 0
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(18)
+        packed = head.startswith(_GZIP)
+        opened = gzip.open if packed else open
+        with opened(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):  # noqa: B007 - the message counts too
+                yield line
+        if head[12:16] == _BGZF_FIELD and _tail(path, len(_BGZF_END)) != _BGZF_END:
+            raise EOFError("no bgzip end marker, so it is cut short")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        after = f" after line {number}" if number else ""
+        raise DataError(
+            f"cannot read {path}{after}: {error}; check the path and the file."
+        ) from error
 
 
 def _tail(path: Path, length: int) -> bytes:

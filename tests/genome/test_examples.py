@@ -7,6 +7,7 @@ import pytest
 
 MODULES = [
     "genome.alphabet",
+    "genome.annotation",
     "genome.digest",
     "genome.fasta",
     "genome.intervals",

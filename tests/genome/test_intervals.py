@@ -225,3 +225,31 @@ class TestBed:
     def test_binary(self, tmp_path):
         with pytest.raises(DataError, match="cannot read"):
             self.read(tmp_path, b"\xff\xfe\x00\x01")
+
+
+class TestNamesInPart:
+    def test_what_matches_nothing_is_left_out_where_something_matches(self):
+        found = match_names(["chr1", "KI2"], ["1", "2"], where="a.gtf", partly=True)
+        assert found == {"chr1": "1"}
+
+    def test_nothing_at_all_is_an_error_on_both_sides(self):
+        with pytest.raises(DataError, match=r"a\.gtf: .* 'KI1', 'KI2' .* the genome has '1', '2'"):
+            match_names(["KI1", "KI2"], ["1", "2"], where="a.gtf", partly=True)
+
+    def test_two_names_for_one_chromosome(self):
+        with pytest.raises(DataError, match="'chr1' and '1' would both mean chromosome '1'"):
+            match_names(["chr1", "1"], ["1", "2"], where="a.gtf", partly=True)
+
+
+def test_a_bgzip_file_cut_between_its_blocks(tmp_path):
+    """It is valid gzip; only the empty block at its end is missing."""
+    extra = b"BC\x02\x00\x00\x00"
+    body = gzip.compress(b"chr1\t0\t5\n")
+    head = body[:3] + bytes([body[3] | 4]) + body[4:10] + bytes([len(extra), 0]) + extra
+    path = tmp_path / "a.bed.gz"
+    path.write_bytes(head + body[10:])
+    with pytest.raises(DataError, match=r"after line 1: no bgzip end marker"):
+        read_bed(path, {"chr1": 9})
+    end = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+    path.write_bytes(head + body[10:] + end)
+    assert read_bed(path, {"chr1": 9})["chr1"].tolist() == [[0, 5]]

@@ -15,6 +15,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	$(BIN)/python -c 'from lightning_dna.stats.backend import warm_up; warm_up()'
+	$(BIN)/python -c 'from lightning_dna.tokenizers.backend import warm_up; warm_up()'
 	touch $@
 
 quickstart: install
@@ -35,6 +36,9 @@ check: install
 bench: install
 	$(BIN)/python benchmarks/speed/data_path.py
 	$(BIN)/python benchmarks/speed/bootstrap.py
+	$(BIN)/python benchmarks/speed/alibi.py
+	$(BIN)/python benchmarks/speed/long_context.py
+	$(BIN)/python benchmarks/speed/lightning_overhead.py
 
 clean:
 	rm -rf $(VENV) quickstart dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -23,6 +23,7 @@ _HOMES = {
     "fit": "lightning_dna.training.run",
     "load_checkpoint": "lightning_dna.training.run",
     "load_pretrained": "lightning_dna.models.interop.pretrained",
+    "load_tokenizer": "lightning_dna.tokenizers.loading",
     "compare": "lightning_dna.stats.comparison",
     "render": "lightning_dna.report.page",
     "HyenaMaskedLM": "lightning_dna.training.modules",

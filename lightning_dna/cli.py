@@ -15,17 +15,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
 from lightning_dna import __version__, catalog
-from lightning_dna.commands import calibrate, compare, power
+from lightning_dna.commands import calibrate, compare, data, power, tokenizer, variants
 from lightning_dna.errors import LightningDNAError, unknown_name
+from lightning_dna.models.variants import VARIANTS
 
 if TYPE_CHECKING:
     from lightning_dna.study.study import Study
 
 _HIDDEN = "worker"
 _KINDS: tuple[catalog.Kind, ...] = ("recipe", "suite", "task")
+_VARIANT = "variant"  # a named model; these are rows of a table and not files
 _EPILOG = """\
 A study in four commands:
   lightning-dna list                      the shipped recipes, suites and tasks
+  lightning-dna list variants             the named models
   lightning-dna plan quickstart           its arms, parameters, FLOPs, time and memory
   lightning-dna run quickstart --out out  run what is missing, then write out/report.html
   lightning-dna report out                the report again, from the results on disk
@@ -101,12 +104,16 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    verb = commands.add_parser("list", help="the shipped recipes, suites and tasks")
+    verb = commands.add_parser("list", help="the shipped recipes, suites, tasks, or variants")
+    everything = [f"{kind}s" for kind in (*_KINDS, _VARIANT)]
+    verb.add_argument("kind", nargs="?", choices=everything, help="default: all but variants")
     verb.set_defaults(verb=_list)
 
-    verb = commands.add_parser("show", help="print a recipe, suite or task card")
+    verb = commands.add_parser("show", help="print a recipe, suite, task card or named model")
     verb.add_argument("name", help="a shipped name, or a path")
-    verb.add_argument("--kind", choices=_KINDS, help="where a name is of more than one kind")
+    verb.add_argument(
+        "--kind", choices=(*_KINDS, _VARIANT), help="where a name is of more than one kind"
+    )
     verb.set_defaults(verb=_show)
 
     verb = commands.add_parser("plan", help="what a recipe would run, and its price")
@@ -142,6 +149,7 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     verb.set_defaults(verb=_memorize)
 
     _add_predictions(commands)
+    data.add_command(commands, _data)
 
     verb = commands.add_parser(_HIDDEN)  # started by `run --workers`; not in the help
     verb.add_argument("study", type=Path)
@@ -157,6 +165,7 @@ def _add_predictions(commands: "argparse._SubParsersAction[argparse.ArgumentPars
         ("compare", compare, _compare, "compare your own predictions"),
         ("power", power, _power, "how many examples and seeds a difference needs"),
         ("calibrate", calibrate, _calibrate, "do intervals and tests keep their promise?"),
+        ("tokenizer", tokenizer, _tokenizer, "train byte-pair vocabularies, and compare them"),
     )
     for name, room, answer, meaning in rooms:
         verb = commands.add_parser(
@@ -189,12 +198,17 @@ def _list(options: argparse.Namespace) -> None:
     """Print the shipped entries with their first line of purpose."""
     from lightning_dna.settings import load_yaml
 
+    if options.kind == f"{_VARIANT}s":
+        print(variants.listing())
+        return
     titles: dict[catalog.Kind, tuple[str, str]] = {
         "recipe": ("recipes", "question"),
         "suite": ("suites", "description"),
         "task": ("tasks", "title"),
     }
     for kind, (heading, key) in titles.items():
+        if options.kind not in (None, heading):
+            continue
         print(f"{heading}:")
         for name in catalog.names(kind):
             purpose = str(load_yaml(catalog.resolve(kind, name)).get(key, ""))
@@ -203,13 +217,18 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    """Print the YAML of whatever has this name: of recipe, suite and task the first."""
-    kinds = _KINDS if options.kind is None else (options.kind,)
+    """Print what has this name: of recipe, suite, task and named model the first."""
+    wanted = (*_KINDS, _VARIANT) if options.kind is None else (options.kind,)
+    kinds = [kind for kind in _KINDS if kind in wanted]
     is_path = "/" in options.name or options.name.endswith((".yaml", ".yml"))
     named = [kind for kind in kinds if is_path or options.name in catalog.names(kind)]
+    if not named and _VARIANT in wanted and options.name in VARIANTS:
+        print(variants.describe(options.name), end="")
+        return
     if not named:
         allowed = {name for kind in kinds for name in catalog.names(kind)}
-        raise unknown_name(" or ".join(kinds), options.name, allowed)
+        allowed |= set(VARIANTS) if _VARIANT in wanted else set()
+        raise unknown_name(" or ".join(wanted), options.name, allowed)
     print(catalog.resolve(named[0], options.name).read_text(encoding="utf-8"), end="")
 
 
@@ -321,6 +340,19 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _power(options: argparse.Namespace) -> None:
     """Print what a comparison can detect."""
     print(power.run(options), end="")
+
+
+def _tokenizer(options: argparse.Namespace) -> None:
+    """Train a vocabulary, or several and compare them."""
+    print(tokenizer.run(options), end="")
+
+
+def _data(options: argparse.Namespace) -> None:
+    """Audit a genome."""
+    text, written = data.run(options)
+    print(text, end="")
+    for path in written:
+        print(f"written: {path}", file=sys.stderr)
 
 
 def _worker(options: argparse.Namespace) -> None:

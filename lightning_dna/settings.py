@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import types
 import typing
 from collections.abc import Hashable, Mapping, Sequence
@@ -21,6 +22,18 @@ import yaml
 from lightning_dna.errors import ConfigError, unknown_name
 
 Settings = TypeVar("Settings")
+
+
+# What a parser of Python types says, in the words of a YAML file.
+_PLAIN_WORDS = {
+    "Parser key ": "key ",
+    "typing.Literal": "one of ",
+    "<class 'tuple'>": "list",
+    "<class 'int'>": "whole number",
+    "<class 'float'>": "number",
+    "<class 'bool'>": "truth value (true or false)",
+    "<class 'str'>": "text",
+}
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -184,7 +197,9 @@ def _plain(message: str) -> str:
     """Turn jsonargparse's multi-line message into one line about the user's own key."""
     lines = [line.strip() for line in message.replace("root.", "").splitlines() if line.strip()]
     text = " ".join(lines)
-    return text.replace("Parser key ", "key ").replace("typing.Literal", "one of ")
+    for found, plain in _PLAIN_WORDS.items():
+        text = text.replace(found, plain)
+    return re.sub(r"a tuple with (\d+) elements", r"a list of \1 values", text)
 
 
 def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str) -> dict[str, Any]:

@@ -171,7 +171,7 @@ class TestGenome:
 
 
 class TestLowerCaseOnly:
-    @pytest.mark.parametrize("policy", ["remove", "downweight"])
+    @pytest.mark.parametrize("policy", ["remove", "downweight", "hard-mask"])
     @pytest.mark.parametrize("all_of_them", [True, False])
     def test_with_a_repeat_policy(self, place, policy, all_of_them):
         """Everything would be a repeat: nothing, or next to nothing, is left to learn from."""
@@ -305,9 +305,21 @@ class TestNames:
         [
             ("model.mixer=hyenna", ("model.mixer", "'hyenna'", "Did you mean 'hyena'?")),
             ("arms.rope.model.position=ropes", ("'rope'", "'ropes'", "Did you mean 'rope'?")),
-            ("model.feedforward=gelu", ("'gelu'", "geglu, mlp, swiglu", "Did you mean 'geglu'?")),
+            ("model.feedforward=gelu", ("'gelu'", "geglu, linear, mlp, none, swiglu", "Did you mean 'geglu'?")),
             ("data.repeats=removed", ("'removed'", "Did you mean 'remove'?")),
             ("length_schedule.kind=doublng", ("'doublng'", "Did you mean 'doubling'?")),
+            ("length_schedule.order=shufled", ("'shufled'", "Did you mean 'shuffled'?")),
+            ("length_schedule.order=sorted", ("every row of the run has", "kind: mixed")),
+            ("length_schedule={kind: stages}", ("stages is empty", "[[256, 0.1], [512, 0.2]]")),
+            (
+                "length_schedule={kind: stages, stages: [[16, 0.7], [32, 0.7]]}",
+                ("sum to 1.4", "allowed: at most 1"),
+            ),
+            (
+                "length_schedule={kind: stages, stages: [[16]]}",
+                ('"length_schedule.stages"', "a list of 2 values", "[16]"),
+            ),
+            ("length_schedule={long_windows: truncate}", ("kind 'fixed'", "any kind but fixed")),
         ],
     )
     def test_variant(self, place, change, says):
@@ -362,9 +374,9 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            ("model.width=wide", ("model.width", "int", "wide")),
-            ("model.width=8.5", ("model.width", "int", "8.5")),
-            ("optimizer.lr=fast", ("optimizer.lr", "float", "fast")),
+            ("model.width=wide", ("model.width", "whole number", "wide")),
+            ("model.width=8.5", ("model.width", "whole number", "8.5")),
+            ("optimizer.lr=fast", ("optimizer.lr", "a number", "fast")),
             ("data.split=half", ("data.split", "'half'", "valid, test")),
             ("seeds=zero", ("seeds", "zero")),
         ],

@@ -18,6 +18,7 @@ import yaml
 import lightning_dna
 from lightning_dna import catalog
 from lightning_dna.cli import main
+from lightning_dna.models.variants import VARIANTS
 
 RECIPE = """\
 question: Does a tiny model with RoPE differ from one with ALiBi?
@@ -176,9 +177,55 @@ class TestShow:
     def test_an_unknown_name_suggests_the_nearest_of_any_kind(self):
         status, out, err = run("show", "heldout_mln")
         assert (status, out) == (2, "")
-        assert "unknown recipe or suite or task 'heldout_mln'" in err
+        assert "unknown recipe or suite or task or variant 'heldout_mln'" in err
         assert "Did you mean 'heldout_mlm'?" in err
         assert "unknown task 'quickstart'" in run("show", "quickstart", "--kind", "task")[2]
+
+
+class TestVariants:
+    def test_are_listed_on_request_with_their_description(self):
+        status, out, err = run("list", "variants")
+        assert (status, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[0] == "variants:"
+        assert [line.split()[0] for line in lines[1:]] == list(VARIANTS)
+        assert re.search(r"^  hyena +two-sided Hyena", out, re.MULTILINE)
+
+    def test_one_kind_is_listed_alone(self):
+        status, out, err = run("list", "suites")
+        headings = [line for line in out.splitlines() if line and not line.startswith(" ")]
+        assert (status, err, headings) == (0, "", ["suites:"])
+
+    def test_an_unknown_kind_names_those_there_are(self):
+        status, out, err = run("list", "models")
+        assert (status, out) == (2, "")
+        assert "variants" in err
+
+    def test_show_counts_parameters(self):
+        status, out, err = run("show", "hyenadna-tiny-1k")
+        assert (status, err) == (0, "")
+        shown = yaml.safe_load(out)
+        assert shown["parameters"]["total"] == 436_096
+        assert sum(shown["parameters"].values()) == 2 * 436_096
+        assert shown["model"]["mixer"] == "hyena"
+
+    def test_show_sets_a_gated_feedforward_beside_its_mlp(self):
+        """At width 128: MLP 2 * 128 * 512 + 512 + 128; GEGLU 3 * 128 * 343."""
+        shown = yaml.safe_load(run("show", "attention_alibi_geglu", "--kind", "variant")[1])
+        assert shown["feedforward_of_a_block"] == {
+            "kind": "geglu",
+            "inner_width": 343,
+            "parameters": 131_712,
+            "matched_in": "parameters",
+            "mlp_inner_width": 512,
+            "mlp_parameters": 131_712,
+        }
+
+    def test_an_unknown_variant(self):
+        status, out, err = run("show", "hyenadna-tiny-2k", "--kind", "variant")
+        assert (status, out) == (2, "")
+        assert "unknown variant 'hyenadna-tiny-2k'" in err
+        assert "Did you mean 'hyenadna-tiny-1k'?" in err
 
 
 class TestPlan:
@@ -194,13 +241,19 @@ class TestPlan:
             for line in out.splitlines()
             if line.startswith("|")
         ]
-        rows = {row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
-        assert list(rows) == ["alibi", "rope"]
-        assert rows["rope"]["changes"] == "model.position=rope"
+        sizes, prices = (
+            {row[0]: dict(zip(half[0], row, strict=True)) for row in half[2:]}
+            for half in (table[:4], table[4:8])
+        )
+        assert list(sizes) == list(prices) == ["alibi", "rope"]
+        assert re.search(r"^ +rope +model\.position=rope$", out, re.MULTILINE)
         # Embedding 16x8, block: two norms 2x16, qkv and out 4x(64+8), MLP 8x32+32+32x8+8; norm 16.
-        assert rows["alibi"]["parameters"] == f"{128 + 32 + 288 + 552 + 16:,}"
-        assert rows["alibi"]["tokens"] == "4,096"
-        assert {"flops_per_base", "hours", "memory_mib"} <= set(table[0])
+        assert sizes["alibi"]["parameters"] == f"{128 + 32 + 288 + 552 + 16:,}"
+        assert sizes["alibi"]["trunk"] == f"{32 + 288 + 552:,}"
+        assert (sizes["alibi"]["feed-forward"], sizes["alibi"]["width"]) == ("552", "32")
+        assert prices["alibi"]["tokens"] == "4,096"
+        assert {"MFLOP/base", "attention", "FFT", "training"} <= set(table[0])
+        assert {"seeds", "kept MiB", "memory MiB", "bases/s", "hours"} <= set(table[4])
         assert list(tmp_path.iterdir()) == []
 
     def test_overrides_reach_any_key(self, recipe):

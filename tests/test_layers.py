@@ -47,8 +47,11 @@ HEAVY = {
 }
 LIGHT_ROOMS = ("genome", "tokenizers", "stats")
 LIGHT_FILES = (
+    "models/choices.py",
     "models/config.py",
+    "models/variants.py",
     "training/config.py",
+    "data/audit.py",
     "data/config.py",
     "data/windows.py",
     "data/masking.py",
@@ -56,6 +59,7 @@ LIGHT_FILES = (
     "data/source.py",
     "tasks/card.py",
     "tasks/base.py",
+    "tasks/strata.py",
     "settings.py",
     "atomic.py",
     "errors.py",
@@ -63,8 +67,10 @@ LIGHT_FILES = (
     "cli.py",
     "commands/__init__.py",
     "commands/compare.py",
+    "commands/data.py",
     "commands/power.py",
     "commands/prediction_files.py",
+    "commands/variants.py",
     "__init__.py",
     "__main__.py",
 )

@@ -1,6 +1,6 @@
 """From the rows of a step to the tensors of a batch, straight from the memory-mapped genome."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from lightning_dna.data.config import DataConfig
-from lightning_dna.data.length_schedule import LengthScheduleConfig, length_at
 from lightning_dna.data.masking import draw_masks, evaluation_mask
-from lightning_dna.data.stream import Rows, WindowStream
+from lightning_dna.data.repeat_rows import ClassMarks, JoinedStretches, hide_repeats
+from lightning_dna.data.sampler import StepRows
+from lightning_dna.data.stream import Rows
 from lightning_dna.data.windows import Windows
 from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, N, T
 from lightning_dna.genome.fasta import Genome
+from lightning_dna.genome.repeat_annotation import RepeatAnnotation
 from lightning_dna.genome.repeats import loss_weights
 from lightning_dna.tokenizers.character import CharacterTokenizer
 
@@ -71,56 +73,6 @@ class Batch:
         )
 
 
-class LengthWarmupBatchSampler(Sampler[list[tuple[int, Rows]]]):
-    """Yields, for every step that is left, the step's number and its rows; the length may warm up.
-
-    Every step has exactly ``tokens_per_step`` real tokens, whatever the row length. What a step
-    holds is a pure function of the stream and the step, so the only state is the step to go on
-    from.
-
-    Args:
-        stream: The windows in training order.
-        schedule: How the row length grows.
-        tokens_per_step: Real tokens of each step.
-        total_steps: Steps of the whole training.
-        final_length: Row length after the warm-up.
-    """
-
-    def __init__(
-        self,
-        stream: WindowStream,
-        schedule: LengthScheduleConfig,
-        *,
-        tokens_per_step: int,
-        total_steps: int,
-        final_length: int,
-    ) -> None:
-        self.stream = stream
-        self.schedule = schedule
-        self.tokens_per_step = tokens_per_step
-        self.total_steps = total_steps
-        self.final_length = final_length
-        self.start_step = 0
-
-    def rows(self, step: int) -> Rows:
-        """Return the rows of one step."""
-        longest = length_at(self.schedule, step, self.total_steps, self.final_length)
-        return self.stream.rows(step * self.tokens_per_step, self.tokens_per_step, longest)
-
-    def __iter__(self) -> Iterator[list[tuple[int, Rows]]]:
-        """Yield one-element lists, so that a loader takes each for a whole batch."""
-        for step in range(self.start_step, self.total_steps):
-            yield [(step, self.rows(step))]
-
-    def state_dict(self) -> dict[str, int]:
-        """Return the step to go on from."""
-        return {"start_step": self.start_step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a saved step."""
-        self.start_step = int(state["start_step"])
-
-
 class TrainingBatches(Dataset[Batch]):
     """Turns the rows of a step into a batch.
 
@@ -130,6 +82,7 @@ class TrainingBatches(Dataset[Batch]):
         config: Mask fraction and repeat policy.
         objective: ``"masked"`` or ``"next_token"``.
         seed: Seed of the masks.
+        repeats: Repeats by class; needed if the policy names classes.
     """
 
     def __init__(
@@ -140,21 +93,26 @@ class TrainingBatches(Dataset[Batch]):
         *,
         objective: Objective,
         seed: int,
+        repeats: RepeatAnnotation | None = None,
     ) -> None:
         self.genome = genome
         self.chroms = windows.chroms
         self.config = config
         self.objective = objective
         self.seed = seed
+        self._joined = None if windows.joined is None else JoinedStretches(windows.joined)
+        self._marks = None
+        if repeats is not None and config.repeat_classes:
+            self._marks = ClassMarks(repeats, windows.chroms, config.repeat_classes)
 
-    def __getitem__(self, item: tuple[int, Rows]) -> Batch:
-        """Return the batch of one step."""
-        step, rows = item
-        stored = gather(self.genome, self.chroms, rows)
+    def __getitem__(self, item: StepRows | tuple[int, Rows]) -> Batch:
+        """Return the batch of one step, or of one process's part of it."""
+        step, rows, first_token = StepRows(*item)
+        stored = self._stored(rows)
         lengths = rows.ends - rows.starts
         ids = _token_ids(stored)
         if self.objective == "masked":
-            inputs, targets = self._masked(step, ids)
+            inputs, targets = self._masked(step, ids, first_token)
         else:
             inputs, targets = ids, _next_tokens(ids, lengths)
         weights = None
@@ -162,9 +120,20 @@ class TrainingBatches(Dataset[Batch]):
             weights = self._weights(stored)
         return assemble(inputs, targets, lengths, weights)
 
-    def _masked(self, step: int, ids: Tokens) -> tuple[Tokens, Tokens]:
+    def _stored(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return the bytes of rows, marked as repeats what the policy treats."""
+        rows = rows if self._joined is None else self._joined.pieces(rows)
+        stored = gather(self.genome, self.chroms, rows)
+        if self._marks is not None:
+            self._marks.mark(stored, rows)
+        if self.config.repeats == "hard-mask":
+            hide_repeats(stored)
+        return stored
+
+    def _masked(self, step: int, ids: Tokens, first_token: int) -> tuple[Tokens, Tokens]:
         """Hide the bases of one step; N is never a target."""
-        draw = draw_masks(self.seed, step, len(ids), self.config.mask_fraction)
+        draw = draw_masks(self.seed, step, first_token + len(ids), self.config.mask_fraction)
+        draw = draw.after(first_token)
         inputs = ids.copy()
         inputs[draw.hidden] = _TOKENIZER.mask_id
         inputs[draw.replaced] = _BASE_IDS[draw.bases]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,9 +71,9 @@ class Examples:
         )
 
 
-def sequence_lengths(codes: Sequence[Codes]) -> Indices:
-    """Return the length of each sequence in bases, shape ``(n,)``."""
-    return np.fromiter((len(row) for row in codes), dtype=np.int64, count=len(codes))
+def sequence_lengths(rows: Sequence[npt.NDArray[np.integer[Any]]]) -> Indices:
+    """Return the length of each sequence, in bases or tokens, shape ``(n,)``."""
+    return np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
 
 
 def shuffled_batches(

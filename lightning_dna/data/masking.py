@@ -34,6 +34,18 @@ class MaskDraw(NamedTuple):
     replaced: NDArray[np.int64]
     bases: NDArray[np.uint8]
 
+    def after(self, first: int) -> "MaskDraw":
+        """Return what happens to the tokens from ``first`` on, which then counts as 0."""
+        if first == 0:
+            return self
+        kept = self.replaced >= first
+        return MaskDraw(
+            targets=self.targets[self.targets >= first] - first,
+            hidden=self.hidden[self.hidden >= first] - first,
+            replaced=self.replaced[kept] - first,
+            bases=self.bases[kept],
+        )
+
 
 def draw_masks(seed: int, step: int, tokens: int, fraction: float) -> MaskDraw:
     """Choose the targets of one training step and what the model sees in their place.

@@ -9,14 +9,14 @@ from torch.utils.data import DataLoader
 
 from lightning_dna.data.batches import (
     Batch,
-    LengthWarmupBatchSampler,
     Objective,
     TrainingBatches,
     evaluation_batches,
 )
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
-from lightning_dna.data.source import open_genome
+from lightning_dna.data.sampler import LengthWarmupBatchSampler
+from lightning_dna.data.source import open_genome, open_repeats, training_windows
 from lightning_dna.data.stream import WindowStream
 from lightning_dna.data.windows import Windows, tile
 from lightning_dna.genome.fasta import Genome
@@ -56,14 +56,8 @@ class GenomeDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.genome = genome or open_genome(config)
         self.split = ChromosomeSplit.resolve(config.split, self.genome.lengths)
-        self.windows = tile(
-            self.genome,
-            self.split.train,
-            length=config.length,
-            stride=config.stride,
-            policy=config.repeat_policy,
-            max_n_fraction=config.max_n_fraction,
-        )
+        self.repeats = open_repeats(config, self.genome)
+        self.windows = training_windows(config, self.genome, self.split.train, self.repeats)
         self.sampler = LengthWarmupBatchSampler(
             WindowStream(self.windows, seed=seed, reverse_complement=config.reverse_complement),
             schedule,
@@ -86,9 +80,16 @@ class GenomeDataModule(LightningDataModule):
         return windows.select(np.linspace(0, len(windows) - 1, count).round().astype(np.int64))
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return a loader of the steps that are left."""
+        """Return a loader of the steps that are left, or of this process's part of them."""
+        if self.trainer is not None:
+            self.sampler.share(self.trainer.global_rank, self.trainer.world_size)
         batches = TrainingBatches(
-            self.genome, self.windows, self.config, objective=self.objective, seed=self.seed
+            self.genome,
+            self.windows,
+            self.config,
+            objective=self.objective,
+            seed=self.seed,
+            repeats=self.repeats,
         )
         return DataLoader(
             batches,

@@ -1,16 +1,28 @@
 """Windows: where on the genome the sequences of a part of the split lie."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_dna.errors import ConfigError, DataError
-from lightning_dna.genome.alphabet import CODE_BITS, N
 from lightning_dna.genome.fasta import Genome
-from lightning_dna.genome.intervals import Intervals, bases_before, merge, runs
-from lightning_dna.genome.repeats import RepeatPolicy, kept_fragments
+from lightning_dna.genome.intervals import (
+    Intervals,
+    as_intervals,
+    bases_before,
+    intersect,
+    merge,
+)
+from lightning_dna.genome.repeat_annotation import RepeatAnnotation
+from lightning_dna.genome.repeats import (
+    RepeatPolicy,
+    allowed_stretches,
+    long_enough,
+    treated_repeats,
+    unknown_bases,
+)
 
 Index = npt.NDArray[np.int64]
 
@@ -27,6 +39,10 @@ class Windows:
         dropped_n: Windows left out because too many of their bases are N.
         dropped_bases: Bases that the repeat policy keeps and no window covers: tails, short
             fragments, windows dropped for N, and gaps if the stride exceeds the length.
+        removed_bases: Bases that the repeat policy removes.
+        joined: Under ``remove-concat``, the stretches of each of ``chroms`` that are joined: then
+            ``starts`` and ``ends`` count along the joined sequence. ``None`` otherwise.
+        junctions: Places within windows at which two stretches are joined, window by window.
     """
 
     chroms: tuple[str, ...]
@@ -35,6 +51,9 @@ class Windows:
     ends: Index
     dropped_n: int
     dropped_bases: int
+    removed_bases: int = 0
+    joined: tuple[Intervals, ...] | None = None
+    junctions: int = 0
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -49,20 +68,23 @@ class Windows:
 
         The counts of what was dropped stay those of the whole list.
         """
-        return Windows(
-            chroms=self.chroms,
+        return replace(
+            self,
             chrom_index=self.chrom_index[indices],
             starts=self.starts[indices],
             ends=self.ends[indices],
-            dropped_n=self.dropped_n,
-            dropped_bases=self.dropped_bases,
         )
 
     def example_ids(self) -> npt.NDArray[np.str_]:
-        """Return ``"chrom:start-end"`` of each window, shape ``(n,)``: its name in score tables."""
+        """Return ``"chrom:start-end"`` of each window, shape ``(n,)``: its name in score tables.
+
+        Where stretches are joined it is ``"chrom:joined:start-end"``, for it is no place on the
+        genome.
+        """
         rows = zip(self.chrom_index.tolist(), self.starts.tolist(), self.ends.tolist(), strict=True)
+        how = "" if self.joined is None else "joined:"
         return np.array(
-            [f"{self.chroms[c]}:{start}-{end}" for c, start, end in rows], dtype=np.str_
+            [f"{self.chroms[c]}:{how}{start}-{end}" for c, start, end in rows], dtype=np.str_
         )
 
 
@@ -75,11 +97,12 @@ def tile(
     policy: RepeatPolicy | None = None,
     max_n_fraction: float = 0.1,
     minimum_length: int | None = None,
+    repeats: RepeatAnnotation | None = None,
 ) -> Windows:
     """Lay windows over chromosomes, from the start of each stretch that the repeat policy keeps.
 
-    Each kept stretch is tiled by itself: no window joins two of them or leaves its chromosome. Only
-    the last window of a stretch can be shorter than ``length``.
+    Each kept stretch is tiled by itself, and only its last window can be shorter than ``length``.
+    Under ``remove-concat`` those of a chromosome are one stretch, and windows span its junctions.
 
     Args:
         genome: The genome.
@@ -87,18 +110,18 @@ def tile(
         length: Bases of a full window.
         stride: Bases from one start to the next; ``None`` for ``length``: no base is in two.
         policy: Repeat policy; ``None`` keeps repeats. For evaluation, always keep.
-        max_n_fraction: Windows with a larger share of N are dropped, and so are those with no known
-            base at all.
-        minimum_length: Shortest window. ``None``: ``length`` (full windows only), but under
-            ``remove`` the smaller of ``length`` and the policy's ``min_length``.
+        max_n_fraction: Windows with a larger share of N are dropped, and so are those with nothing
+            else. What ``hard-mask`` turns into N counts only for the latter.
+        minimum_length: Shortest window. ``None``: ``length`` (full windows only), but where the
+            policy leaves fragments the smaller of ``length`` and its ``min_length``.
+        repeats: Repeats by class; needed if the policy names classes.
 
     Returns:
         The windows, ordered as ``chroms`` and by position, and the count of what was dropped.
 
     Raises:
         ConfigError: If a number is out of range, or a chromosome is unknown or stands twice.
-        DataError: If there is no window at all (the message says why), a chromosome is wholly
-            soft-masked, or a policy other than ``keep`` meets a genome with no soft-masked base.
+        DataError: If there is no window (the message says why), or the policy fits no repeat.
 
     Example:
         >>> windows = tile(Genome.from_sequences({"chr1": "ACGTACGTAC"}), ["chr1"], length=4)
@@ -108,33 +131,74 @@ def tile(
     policy = policy or RepeatPolicy()
     stride = length if stride is None else stride
     if minimum_length is None:
-        minimum_length = min(length, policy.min_length) if policy.name == "remove" else length
+        minimum_length = min(length, policy.min_length) if policy.fragments else length
     _check(genome, chroms, length, stride, max_n_fraction, minimum_length)
     _check_soft_mask(genome, policy)
+    allowed = allowed_stretches(policy, genome, chroms, repeats)
     tables: list[Intervals] = []
-    dropped_n = dropped_bases = candidates = kept_bases = 0
-    for chrom in chroms:
-        kept = kept_fragments(policy, genome, chrom)
-        table = _lay(kept, length, stride, minimum_length)
-        unknown = runs((genome.stored(chrom) & CODE_BITS) == N)
-        passed = table[_few_unknown(table, unknown, max_n_fraction)]
-        tables.append(passed)
+    candidates = 0
+    for chrom, stretches in allowed.items():
+        fragments, unknown, hidden = _ground(policy, genome, chrom, stretches, repeats)
+        table = _lay(fragments, length, stride, minimum_length)
+        passed = _few_unknown(table, unknown, max_n_fraction) & _few_unknown(table, hidden, 1.0)
+        tables.append(table[passed])
         candidates += len(table)
-        dropped_n += len(table) - len(passed)
-        kept_bases += _kept_bases(policy, genome, chrom)
-        dropped_bases -= int(np.diff(merge(passed)).sum())
-    if dropped_n == candidates:
-        raise _no_window(genome, chroms, policy, length, minimum_length, candidates, max_n_fraction)
     everything = np.concatenate(tables)
-    counts = [len(table) for table in tables]
+    if len(everything) == 0:
+        raise _no_window(genome, chroms, policy, length, minimum_length, candidates, max_n_fraction)
+    kept_bases = sum(map(_total, allowed.values()))
     return Windows(
         chroms=tuple(chroms),
-        chrom_index=np.repeat(np.arange(len(chroms), dtype=np.int32), counts),
+        chrom_index=np.repeat(np.arange(len(chroms), dtype=np.int32), [len(t) for t in tables]),
         starts=everything[:, 0].copy(),
         ends=everything[:, 1].copy(),
-        dropped_n=dropped_n,
-        dropped_bases=kept_bases + dropped_bases,
+        dropped_n=candidates - len(everything),
+        dropped_bases=kept_bases - sum(_total(merge(table)) for table in tables),
+        removed_bases=sum(genome.lengths[chrom] for chrom in chroms) - kept_bases,
+        joined=tuple(allowed.values()) if policy.joins else None,
+        junctions=sum(map(_junctions, allowed.values(), tables)) if policy.joins else 0,
     )
+
+
+def _ground(
+    policy: RepeatPolicy,
+    genome: Genome,
+    chrom: str,
+    stretches: Intervals,
+    repeats: RepeatAnnotation | None,
+) -> tuple[Intervals, Intervals, Intervals]:
+    """Return where windows may lie, the bases that are N, and those that will be seen as N.
+
+    Where stretches are joined, all three count along the joined sequence.
+    """
+    unknown = unknown_bases(genome, chrom)
+    if policy.joins:
+        unknown = _along(stretches, intersect(stretches, unknown))
+        size = _total(stretches)
+        return as_intervals([(0, size)] if size else []), unknown, unknown
+    hidden = unknown
+    if policy.name == "hard-mask":
+        treated = treated_repeats(policy, genome, chrom, repeats)
+        hidden = merge(np.concatenate((unknown, treated)))
+    return long_enough(policy, stretches), unknown, hidden
+
+
+def _total(intervals: Intervals) -> int:
+    """Count the bases of a set."""
+    return int(np.diff(intervals).sum())
+
+
+def _along(stretches: Intervals, inside: Intervals) -> Intervals:
+    """Return the coordinates, along the joined stretches, of intervals that lie within them."""
+    return merge(bases_before(stretches, inside.ravel()).reshape(-1, 2))
+
+
+def _junctions(stretches: Intervals, windows: Intervals) -> int:
+    """Count the junctions within windows: window by window, not at their ends."""
+    places = np.cumsum(np.diff(stretches).ravel())[:-1]
+    before_end = np.searchsorted(places, windows[:, 1], side="left")
+    up_to_start = np.searchsorted(places, windows[:, 0], side="right")
+    return int(np.maximum(before_end - up_to_start, 0).sum())
 
 
 def _check(
@@ -198,12 +262,6 @@ def _few_unknown(
     sizes = windows[:, 1] - windows[:, 0]
     few: npt.NDArray[np.bool_] = (count / sizes <= max_n_fraction) & (count < sizes)
     return few
-
-
-def _kept_bases(policy: RepeatPolicy, genome: Genome, chrom: str) -> int:
-    """Count the bases that a policy leaves for windows, in fragments of any length."""
-    removed = genome.soft_masked[chrom] if policy.name == "remove" else 0
-    return genome.lengths[chrom] - removed
 
 
 def _no_window(

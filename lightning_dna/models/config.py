@@ -1,66 +1,39 @@
 """The settings of a model, checked when they are made. No torch: the command line reads them."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from lightning_dna.errors import ConfigError, unknown_name
+from lightning_dna.models.choices import (
+    AT_LEAST,
+    CHOICES,
+    IN_RANGE,
+    AttentionBackend,
+    DilatedForm,
+    EmbeddingName,
+    FeedForwardMatch,
+    FeedForwardName,
+    GatedBias,
+    GeluApproximation,
+    HeadName,
+    HyenaDecay,
+    MixerName,
+    NormName,
+    NormPlacement,
+    Objective,
+    PositionName,
+    RopeScaling,
+    Strand,
+    check_hyena_filters,
+    check_integer,
+    check_range,
+    checked_mixer,
+)
 
-Objective = Literal["masked", "next_token"]
-MixerName = Literal["attention", "hyena", "convolution", "dilated"]
-PositionName = Literal["alibi", "alibi_asymmetric", "rope", "learned", "sinusoidal", "none"]
-FeedForwardName = Literal["mlp", "geglu", "swiglu"]
-FeedForwardMatch = Literal["parameters", "width"]
-NormName = Literal["layernorm", "rmsnorm"]
-NormPlacement = Literal["pre", "post"]
-RopeScaling = Literal["none", "linear", "ntk"]
-Strand = Literal["single", "averaged", "equivariant"]
-GeluApproximation = Literal["none", "tanh"]
-GatedBias = Literal["none", "output", "both"]
-HeadName = Literal["tied", "transform", "transform_untied"]
-
-_CHOICES = {
-    "objective": get_args(Objective),
-    "feedforward": get_args(FeedForwardName),
-    "feedforward_match": get_args(FeedForwardMatch),
-    "norm": get_args(NormName),
-    "norm_placement": get_args(NormPlacement),
-    "rope_scaling": get_args(RopeScaling),
-    "strand": get_args(Strand),
-    "gelu_approximation": get_args(GeluApproximation),
-    "gated_bias": get_args(GatedBias),
-    "head": get_args(HeadName),
-}
-_AT_LEAST = {
-    "width": 1,
-    "layers": 1,
-    "heads": 1,
-    "max_length": 1,
-    "vocab_size": 1,
-    "hyena_order": 2,
-    "hyena_filter_width": 1,
-    "hyena_short_filter": 1,
-    "convolution_taps": 1,
-    "convolution_cycle": 1,
-    "token_types": 0,
-}
+CONVOLUTIONS = ("convolution", "dilated")  # mixers that see a few taps around a position
+_WITHOUT_INNER_WIDTH = ("linear", "none")
 _ON_SCORES = ("alibi", "alibi_asymmetric", "rope")  # positions that only attention can use
 _BASE_TOKENS = (12, 16)  # sizes of the character vocabulary, as it is and padded
-
-# Fields younger than the first published runs. At their default they are left out of a run's
-# identity, so that the runs from before keep theirs.
-YOUNGER_FIELDS = (
-    "norm_placement",
-    "rope_base",
-    "rope_scaling",
-    "rope_factor",
-    "convolution_taps",
-    "convolution_cycle",
-    "strand",
-    "norm_epsilon",
-    "gated_bias",
-    "token_types",
-    "head",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +43,16 @@ class ModelConfig:
     Attributes:
         objective: ``"masked"`` lets every position see every other; ``"next_token"`` makes every
             mixer causal.
-        mixer: ``"attention"``, ``"hyena"``, ``"convolution"`` (a plain CNN), ``"dilated"`` (gated
-            convolutions whose taps lie twice as far apart in every layer), or a list of them that
-            is repeated until every layer has one: ``["hyena", "attention"]`` alternates. Its length
-            must divide ``layers``.
+        mixer: ``"attention"``, ``"hyena"``, ``"convolution"`` (a plain CNN), ``"dilated"``
+            (convolutions whose taps lie twice as far apart in every layer), ``"mamba"`` (slow on
+            CPU), or a list of them that is repeated until every layer has one: ``["hyena",
+            "attention"]`` alternates. Its length must divide ``layers``.
         position: How order is told. ``None`` means ALiBi where there is attention and none
             elsewhere: Hyena's filters and convolutions are functions of distance already. ALiBi
             (symmetric or asymmetric) and RoPE act on attention only, in a hybrid on its attention
             layers.
-        feedforward: ``"mlp"`` (GELU), ``"geglu"`` or ``"swiglu"``.
+        feedforward: ``"mlp"`` (GELU), ``"geglu"``, ``"swiglu"``, ``"linear"`` (one matrix and
+            GELU, without an inner width), or ``"none"``: blocks are their mixers alone.
         feedforward_width: Inner width of the MLP; ``None`` means four times ``width``.
         feedforward_match: ``"parameters"`` gives a gated feed-forward the inner width at which it
             has as many parameters as that MLP (to the nearest integer width); ``"width"`` gives it
@@ -93,6 +67,13 @@ class ModelConfig:
         hyena_order: Number of gates of the Hyena operator; there are ``hyena_order - 1`` long
             filters.
         hyena_filter_width: Inner width of the network that generates the filters.
+        hyena_features: Inputs of that network, odd: time, and two for every frequency.
+        hyena_filter_layers: Sine layers of that network; a linear one follows.
+        hyena_decay: Decay rates of the filters' channels: ``"each"`` filter has the whole range,
+            or it is ``"spread"`` over all ``hyena_order - 1`` filters as in the published code
+            (the same at order 2), or ``"none"``: filters do not decay.
+        hyena_fast_decay: Share of ``max_length`` at which the fastest channel has decayed to 1 %.
+        hyena_slow_decay: The same of the slowest channel.
         hyena_short_filter: Length of the short depthwise convolution; odd when the model is
             two-sided.
         hyena_filter_shift: Floor under the filters' exponential decay. 0 is the published default,
@@ -102,7 +83,8 @@ class ModelConfig:
         norm: ``"layernorm"`` or ``"rmsnorm"``.
         norm_placement: ``"pre"`` normalises the input of each branch, and the residual stream once
             at the end; ``"post"`` normalises the stream after each branch is added, and once after
-            the embedding (as BERT does). Both have the same number of norms.
+            the embedding (as BERT does). Both have the same number of norms. ``"branch"``
+            normalises what each branch adds, and the stream never.
         gelu_approximation: ``"none"`` is exact GELU; ``"tanh"`` its approximation, as in HyenaDNA,
             slower on CPU.
         initial_std: Standard deviation of the initial weights of projections and embeddings.
@@ -126,6 +108,17 @@ class ModelConfig:
             one segment; 0 for no table.
         head: ``"tied"`` scores a token by its embedding; ``"transform"`` puts a linear layer, GELU
             and a norm before that and a bias after it; ``"transform_untied"`` has its own table.
+        attention_backend: Program that computes attention: ``"flash"`` (flash-attn 2, CUDA),
+            ``"flex"`` (FlexAttention, CUDA), ``"sdpa"`` (torch's own, any device), ``"eager"``
+            (written out, any device), or ``"auto"``, the first of them that can. The function is
+            the same, to rounding.
+        convolution_first_taps: Taps of layer 0 where they differ from ``convolution_taps``.
+        dilated_form: What the dilated mixer adds: ``"gated"``, ``W (value * sigmoid(gate))`` of two
+            convolutions; ``"projected"``, ``W GELU(convolution)``; ``"plain"``,
+            ``GELU(convolution)``.
+        embedding: ``"learned"`` table, or ``"one_hot"``: token i is 1 in channel i, nothing is
+            trained.
+        biases: Whether the linear maps, convolutions and norms of a convolutional model have them.
 
     Raises:
         ConfigError: A value is unknown, out of range, or at odds with another one.
@@ -152,6 +145,11 @@ class ModelConfig:
     hyena_filter_width: int = 64
     hyena_short_filter: int = 3
     hyena_filter_shift: float = 0.0
+    hyena_features: int = 5
+    hyena_filter_layers: int = 3
+    hyena_decay: HyenaDecay = "each"
+    hyena_fast_decay: float = 0.3
+    hyena_slow_decay: float = 1.5
     dropout: float = 0.0
     vocab_size: int = 16
     norm: NormName = "layernorm"
@@ -168,9 +166,14 @@ class ModelConfig:
     gated_bias: GatedBias = "none"
     token_types: int = 0
     head: HeadName = "tied"
+    attention_backend: AttentionBackend = "auto"
+    convolution_first_taps: int | None = None
+    dilated_form: DilatedForm = "gated"
+    embedding: EmbeddingName = "learned"
+    biases: bool = True
 
     def __post_init__(self) -> None:
-        for field, choices in _CHOICES.items():
+        for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise unknown_name(
                     field, str(getattr(self, field)), choices, where=f"model.{field}"
@@ -179,30 +182,26 @@ class ModelConfig:
             raise unknown_name(
                 "position", self.position, get_args(PositionName), where="model.position"
             )
-        for field, lowest in _AT_LEAST.items():
-            _check_integer(field, getattr(self, field), lowest)
-        object.__setattr__(self, "mixer", _checked_mixer(self.mixer, self.layers))
+        for field, lowest in AT_LEAST.items():
+            check_integer(field, getattr(self, field), lowest)
+        object.__setattr__(self, "mixer", checked_mixer(self.mixer, self.layers))
         if self.feedforward_width is not None:
-            _check_integer("feedforward_width", self.feedforward_width, 1)
+            check_integer("feedforward_width", self.feedforward_width, 1)
         if self.attention_reach is not None:
-            _check_integer("attention_reach", self.attention_reach, 0)
-        _check_range("dropout", self.dropout, low=0.0, below=1.0)
-        _check_range("hyena_filter_shift", self.hyena_filter_shift, low=0.0, below=float("inf"))
-        _check_range("initial_std", self.initial_std, low=0.0, below=float("inf"))
-        _check_range("norm_epsilon", self.norm_epsilon, low=0.0, below=1.0)
-        _check_range("rope_base", self.rope_base, low=1.0, below=float("inf"))
-        _check_range("rope_factor", self.rope_factor, low=1.0, below=float("inf"))
+            check_integer("attention_reach", self.attention_reach, 0)
+        if self.convolution_first_taps is not None:
+            check_integer("convolution_first_taps", self.convolution_first_taps, 1)
+        for field, (low, below) in IN_RANGE.items():
+            check_range(field, getattr(self, field), low=low, below=below)
+        check_hyena_filters(self.hyena_features, self.hyena_decay, self.hyena_filter_shift)
         if "attention" in self.mixers:
             self._check_attention()
         else:
             self._check_without_attention()
+        self._check_convolutions()
         self._check_centres()
         self._check_strand()
-        if self.feedforward == "mlp" and self.gated_bias != "none":
-            raise ConfigError(
-                f"model.gated_bias: found '{self.gated_bias}', but model.feedforward is 'mlp', "
-                "which has its biases always; remove it, or use geglu or swiglu"
-            )
+        self._check_feedforward()
 
     @property
     def causal(self) -> bool:
@@ -240,6 +239,8 @@ class ModelConfig:
         gated feed-forward of width ``h`` has ``3dh`` and no bias. Matching takes the ``h`` nearest
         to equality, which leaves at most ``1.5 d`` parameters of difference per block.
         """
+        if self.feedforward in _WITHOUT_INNER_WIDTH:
+            return self.width if self.feedforward == "linear" else 0
         if self.feedforward == "mlp" or self.feedforward_match == "width":
             return self.mlp_width
         mlp_parameters = 2 * self.width * self.mlp_width + self.mlp_width + self.width
@@ -308,14 +309,69 @@ class ModelConfig:
             )
 
     def _check_centres(self) -> None:
-        filters = {"hyena_short_filter": ("hyena",), "convolution_taps": ("convolution", "dilated")}
+        filters = {
+            "hyena_short_filter": ("hyena",),
+            "convolution_taps": CONVOLUTIONS,
+            "convolution_first_taps": CONVOLUTIONS,
+        }
         for field, users in filters.items():
-            taps = getattr(self, field)
+            taps = getattr(self, field) or 1  # the first layer's may be left open
             if not self.causal and taps % 2 == 0 and not set(users).isdisjoint(self.mixers):
                 raise ConfigError(
                     f"model.{field}: {taps} is even: a two-sided model needs a centre; "
                     "use an odd length, or model.objective next_token"
                 )
+
+    def _check_convolutions(self) -> None:
+        """Refuse settings of convolutional models where they would do nothing, or half of it."""
+        found = " and ".join(dict.fromkeys(self.mixers))
+        if self.convolution_first_taps is not None and self.mixers[0] not in CONVOLUTIONS:
+            raise ConfigError(
+                f"model.convolution_first_taps: found {self.convolution_first_taps}, but layer 0 "
+                f"is '{self.mixers[0]}', which has no taps; remove it, or begin with one of "
+                f"{', '.join(CONVOLUTIONS)}"
+            )
+        if self.dilated_form != "gated" and "dilated" not in self.mixers:
+            raise ConfigError(
+                f"model.dilated_form: found '{self.dilated_form}', but model.mixer is '{found}'; "
+                "remove it, or use model.mixer dilated"
+            )
+        if not isinstance(self.biases, bool):
+            raise ConfigError(f"model.biases: found {self.biases!r}; allowed: true, false")
+        if not self.biases and not set(self.mixers) <= set(CONVOLUTIONS):
+            raise ConfigError(
+                f"model.biases: found false, but model.mixer is '{found}'; only models of "
+                f"{' and '.join(CONVOLUTIONS)} can do without; remove it"
+            )
+        if self.embedding == "one_hot" and self.vocab_size > self.width:
+            raise ConfigError(
+                f"model.embedding: 'one_hot' needs a channel for each of model.vocab_size "
+                f"{self.vocab_size} tokens, but model.width is {self.width}; widen the model, or "
+                "use embedding learned"
+            )
+        if self.embedding == "one_hot" and self.head != "transform_untied":
+            raise ConfigError(
+                f"model.embedding: 'one_hot' trains no table for model.head '{self.head}' to score "
+                "tokens by; use head transform_untied, or embedding learned"
+            )
+
+    def _check_feedforward(self) -> None:
+        """Refuse settings that the feed-forward would not use."""
+        if self.feedforward not in ("geglu", "swiglu") and self.gated_bias != "none":
+            raise ConfigError(
+                f"model.gated_bias: found '{self.gated_bias}', but model.feedforward is "
+                f"'{self.feedforward}', whose biases it does not decide; remove it, or use geglu "
+                "or swiglu"
+            )
+        if not self.biases and self.gated_bias != "none":
+            raise ConfigError(
+                f"model.gated_bias: found '{self.gated_bias}' with model.biases false; remove one"
+            )
+        if self.feedforward in _WITHOUT_INNER_WIDTH and self.feedforward_width is not None:
+            raise ConfigError(
+                f"model.feedforward_width: found {self.feedforward_width}, but model.feedforward "
+                f"'{self.feedforward}' has no inner width; remove it, or use mlp, geglu or swiglu"
+            )
 
     def _check_strand(self) -> None:
         if self.strand == "single":
@@ -332,42 +388,3 @@ class ModelConfig:
                 f"model.vocab_size is {self.vocab_size}; allowed: "
                 f"{_BASE_TOKENS[0]} to {_BASE_TOKENS[1]}, or strand single"
             )
-
-
-def _checked_mixer(mixer: object, layers: int) -> MixerName | tuple[MixerName, ...]:
-    """Return a mixer's name, or a hybrid's shortest repeating pattern of names."""
-    pattern = tuple(mixer) if isinstance(mixer, list | tuple) else (mixer,)
-    if not pattern:
-        raise ConfigError(
-            "model.mixer: found an empty list; give one mixer, or one or more that are repeated "
-            "over the layers"
-        )
-    for name in pattern:
-        if name not in get_args(MixerName):
-            raise unknown_name("mixer", str(name), get_args(MixerName), where="model.mixer")
-    size = len(pattern)
-    if layers % size:
-        raise ConfigError(
-            f"model.mixer: a pattern of {size} mixers does not fill model.layers {layers} evenly; "
-            f"name as many as divide {layers}, or change model.layers"
-        )
-    # Two spellings of one model must not look like two arms.
-    period = next(p for p in range(1, size + 1) if pattern == pattern[:p] * (size // p))
-    return pattern[0] if period == 1 else pattern[:period]
-
-
-def _check_integer(field: str, value: object, lowest: int) -> None:
-    """Refuse anything but an integer of at least ``lowest``; ``True`` is not an integer here."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-        raise ConfigError(
-            f"model.{field}: found {value!r}; it must be an integer of at least {lowest}"
-        )
-
-
-def _check_range(field: str, value: object, *, low: float, below: float) -> None:
-    """Refuse anything but a number with ``low <= value < below``."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value < below:
-        raise ConfigError(
-            f"model.{field}: found {value!r}; "
-            f"it must be a number of at least {low} and below {below}"
-        )

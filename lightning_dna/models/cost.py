@@ -1,6 +1,7 @@
 """What a model costs before it runs: parameters by part, and floating-point operations per base."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ _BACKWARD = {
     "fft": 1.0,
     "short_convolution": 2.0,
     "convolution": 2.0,
+    "scan": 2.0,
     "feedforward": 2.0,
     "head": 2.0,
 }
@@ -34,13 +36,15 @@ class ParameterCounts:
         feedforward: All feed-forwards.
         norm: All norms, the final one included.
         head: The language-model head's own: 0 where it uses the token table alone.
+        trunk: Those of the blocks: mixers, feed-forwards and their norms. What arms are matched by.
     """
 
     embedding: int
     mixer: int
     feedforward: int
     norm: int
-    head: int = 0
+    head: int
+    trunk: int
 
     @property
     def total(self) -> int:
@@ -61,8 +65,9 @@ class FlopsPerBase:
     Attributes:
         forward: Forward operations by kind: ``projection`` (the mixers' matrices), ``attention``
             (scores and weighted sums, proportional to the length), ``fft`` (Hyena's long
-            convolutions), ``short_convolution`` (Hyena's, with the gates), ``convolution`` (of the
-            convolution mixers), ``feedforward``, ``head``.
+            convolutions), ``short_convolution`` (Hyena's, with the gates, and Mamba's),
+            ``convolution`` (of the convolution mixers), ``scan`` (Mamba's states), ``feedforward``,
+            ``head``.
         backward: Backward operations, same kinds.
     """
 
@@ -109,6 +114,7 @@ def parameter_counts(config: ModelConfig) -> ParameterCounts:
         feedforward=_count([block.feedforward for block in blocks]),
         norm=_count(norms),
         head=_count(heads),
+        trunk=_count(blocks),
     )
 
 
@@ -151,6 +157,7 @@ def flops_per_base(config: ModelConfig, length: int) -> FlopsPerBase:
     return FlopsPerBase(forward=forward, backward=backward)
 
 
+@functools.lru_cache(maxsize=8)
 def _shape_only(config: ModelConfig) -> LanguageModel:
     """Build the model on torch's meta device, where tensors have shapes and no storage."""
     with torch.device("meta"):
@@ -162,6 +169,6 @@ def _blocks(model: LanguageModel) -> list[Block]:
     return [block for block in model.backbone.blocks if isinstance(block, Block)]
 
 
-def _count(modules: list[nn.Module]) -> int:
+def _count(modules: Sequence[nn.Module]) -> int:
     """Count the trained numbers of some modules."""
     return sum(parameter.numel() for module in modules for parameter in module.parameters())

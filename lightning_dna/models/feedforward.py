@@ -2,34 +2,79 @@
 
 from collections.abc import Mapping
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
+from lightning_dna.models.mlp_rows import mlp_rows
 
 
 class MLP(nn.Module):
-    """``W2 GELU(W1 x + b1) + b2`` with ``inner_width`` channels between."""
+    """``W2 GELU(W1 x + b1) + b2`` with ``inner_width`` channels between; no ``b`` on request."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.approximation = config.gelu_approximation
-        self.expand = nn.Linear(config.width, config.inner_width)
-        self.contract = ResidualLinear(config.inner_width, config.width, layers=config.layers)
+        self.expand = nn.Linear(config.width, config.inner_width, bias=config.biases)
+        self.contract = ResidualLinear(
+            config.inner_width, config.width, layers=config.layers, bias=config.biases
+        )
 
     def forward(
         self, x: Float[Tensor, "batch length width"]
     ) -> Float[Tensor, "batch length width"]:
         """Transform each position."""
-        inner = functional.gelu(self.expand(x), approximate=self.approximation)
-        added: Tensor = self.contract(inner)  # batch length width
-        return added
+        if torch.compiler.is_compiling():  # which fuses this itself
+            inner = functional.gelu(self.expand(x), approximate=self.approximation)
+            added: Tensor = self.contract(inner)  # batch length width
+            return added
+        first, second = self.expand, self.contract
+        return mlp_rows(
+            x, (first.weight, first.bias), (second.weight, second.bias), self.approximation
+        )
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""
         return {"feedforward": 2.0 * (self.expand.weight.numel() + self.contract.weight.numel())}
+
+
+class LinearFeedForward(nn.Module):
+    """``GELU(W x + b)``: one matrix, as in the blocks of GPN's and ConvNova's published models."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.approximation = config.gelu_approximation
+        self.transform = nn.Linear(config.width, config.width, bias=config.biases)
+
+    def forward(
+        self, x: Float[Tensor, "batch length width"]
+    ) -> Float[Tensor, "batch length width"]:
+        """Transform each position."""
+        return functional.gelu(self.transform(x), approximate=self.approximation)
+
+    def flops_per_base(self, length: int) -> dict[str, float]:
+        """Return forward FLOPs per base by kind, a multiply-add being two."""
+        return {"feedforward": 2.0 * self.transform.weight.numel()}
+
+
+class NoFeedForward(nn.Module):
+    """Nothing: the block is its mixer alone, as Caduceus's are."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+
+    def forward(
+        self, x: Float[Tensor, "batch length width"]
+    ) -> Float[Tensor, "batch length width"]:
+        """Return zeros, to be added to the residual stream."""
+        return torch.zeros_like(x)
+
+    def flops_per_base(self, length: int) -> dict[str, float]:
+        """Return no operations."""
+        return {}
 
 
 class GatedFeedForward(nn.Module):
@@ -71,8 +116,12 @@ class GatedFeedForward(nn.Module):
         }
 
 
-FEEDFORWARDS: Mapping[str, type[MLP] | type[GatedFeedForward]] = {
+FeedForward = type[MLP] | type[GatedFeedForward] | type[LinearFeedForward] | type[NoFeedForward]
+
+FEEDFORWARDS: Mapping[str, FeedForward] = {
     "mlp": MLP,
     "geglu": GatedFeedForward,
     "swiglu": GatedFeedForward,
+    "linear": LinearFeedForward,
+    "none": NoFeedForward,
 }

@@ -25,15 +25,16 @@ class TransformHead(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.width, config.width)
+        self.dense = nn.Linear(config.width, config.width, bias=config.biases)
         self.norm = make_norm(config)
         untied = config.head == "transform_untied"
         self.table = nn.Linear(config.width, config.vocab_size, bias=False) if untied else None
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size)) if config.biases else None
 
     def initialise(self, generator_for: GeneratorFor) -> None:
         """Set the bias to zero; the layers follow the general rule."""
-        self.bias.zero_()
+        if self.bias is not None:
+            self.bias.zero_()
 
     def forward(
         self, hidden: Float[Tensor, "batch length width"], embedding: nn.Embedding

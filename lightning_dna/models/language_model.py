@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from lightning_dna.models.backbone import FEW_SHAPES
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.heads import TransformHead, tied_logits
 from lightning_dna.models.initialisation import initialise
@@ -62,6 +63,48 @@ class LanguageModel(nn.Module):
             return ModelOutput(logits=logits / 2, hidden=(as_given + turned) / 2)
         hidden = trunk(input_ids, attention_mask)
         return ModelOutput(logits=self._logits(hidden), hidden=hidden)
+
+    def logits_at(
+        self,
+        input_ids: Int[Tensor, "batch length"],
+        attention_mask: Bool[Tensor, "batch length"] | None,
+        where: Bool[Tensor, "batch length"],
+    ) -> Float[Tensor, "chosen vocabulary"]:
+        """Score tokens at some positions only, as a loss over targets needs them.
+
+        The trunk reads the whole batch; the head works on the chosen positions alone.
+
+        Args:
+            input_ids: Token ids below ``config.vocab_size``.
+            attention_mask: True at real positions; ``None`` means that all are.
+            where: True at the positions to score.
+
+        Returns:
+            ``self(input_ids, attention_mask).logits[where]``, to rounding.
+
+        Raises:
+            ConfigError: As for a call of the model.
+
+        Example:
+            >>> model = build_model(ModelConfig(width=8, layers=1, heads=2), seed=0)
+            >>> ids = torch.tensor([[7, 8, 9]])
+            >>> model.logits_at(ids, None, ids > 7).shape
+            torch.Size([2, 16])
+        """
+        trunk = self.backbone
+        if isinstance(trunk, TwoStrandBackbone) and trunk.reads_both:
+            as_given, turned = trunk.strands(input_ids, attention_mask)
+            logits = self._logits_of(as_given[where])
+            return (logits + self._logits_of(turned[where])[:, trunk.complement]) / 2
+        return self._logits_of(trunk(input_ids, attention_mask)[where])
+
+    def _logits_of(
+        self, tokens: Float[Tensor, "tokens width"]
+    ) -> Float[Tensor, "tokens vocabulary"]:
+        """Score single tokens, in one of few batch sizes, see ``FEW_SHAPES``."""
+        spare = -len(tokens) % FEW_SHAPES
+        padded = nn.functional.pad(tokens, (0, 0, 0, spare))
+        return self._logits(padded[None])[0, : len(tokens)]
 
     def _logits(
         self, hidden: Float[Tensor, "batch length width"]

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from lightning_dna.models.config import ModelConfig, RopeScaling
+from lightning_dna.models.choices import RopeScaling
+from lightning_dna.models.config import ModelConfig
 
 ALIBI = ("alibi", "alibi_asymmetric")
 ASYMMETRY = 4.0  # how much steeper the steep side of a lopsided head is
@@ -96,6 +97,12 @@ class OffsetBias(nn.Module):
         nothing of size length x length is stored. The caller reverses its queries, and its result
         back.
         """
+        return self.by_offset(length, dtype, device).unfold(-1, length, 1)
+
+    def by_offset(
+        self, length: int, dtype: torch.dtype, device: torch.device
+    ) -> Float[Tensor, "heads_or_one offsets"]:
+        """Return the part of the table that a sequence needs, see :func:`offset_bias`."""
         table = self.table
         if table is None or not _serves(table, 2 * length - 1, dtype, device):
             longest = max(length, self.config.max_length)
@@ -103,7 +110,21 @@ class OffsetBias(nn.Module):
                 table = offset_bias(self.config, longest).to(device, dtype)
             self.table = table
         middle = table.shape[-1] // 2  # offset 0
-        return table[:, middle - length + 1 : middle + length].unfold(-1, length, 1)
+        return table[:, middle - length + 1 : middle + length]
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether scores depend on distance: by ALiBi, or because of a reach."""
+        return self.config.position_scheme in ALIBI or self.config.attention_reach is not None
+
+    def slopes(self) -> tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]:
+        """Return the slopes towards past and future in float64, zeros where there is no ALiBi."""
+        heads = self.config.heads
+        if self.config.position_scheme == "alibi":
+            return alibi_slopes(heads), alibi_slopes(heads)
+        if self.config.position_scheme == "alibi_asymmetric":
+            return asymmetric_slopes(heads)
+        return torch.zeros(heads, dtype=torch.float64), torch.zeros(heads, dtype=torch.float64)
 
 
 class RotaryEmbedding(nn.Module):
@@ -140,16 +161,24 @@ class RotaryEmbedding(nn.Module):
         self.table: Tensor | None = None
 
     def forward(
-        self, x: Float[Tensor, "batch length heads head_width"]
+        self,
+        x: Float[Tensor, "batch length heads head_width"],
+        positions: Int[Tensor, " length"] | None = None,
     ) -> Float[Tensor, "batch length heads head_width"]:
-        """Turn every head of every position by that position's angles."""
+        """Turn every head of every position by that position's angles.
+
+        Args:
+            x: Queries or keys.
+            positions: Position of each token where it is not its place, each below ``length``.
+        """
         length, precision = x.shape[1], torch.promote_types(x.dtype, torch.float32)
         table = self.table
         if table is None or not _serves(table, length, precision, x.device):
             with torch.inference_mode(False):  # the table outlives this call; training may follow
                 table = self._cosine_and_sine(max(length, self.max_length)).to(x.device, precision)
             self.table = table
-        cosine, sine = table[:, :length, None]  # each: length 1 pairs
+        chosen = table[:, :length] if positions is None else table[:, positions]
+        cosine, sine = chosen[:, :, None]  # each: length 1 pairs
         first, second = x.chunk(2, dim=-1)  # each: batch length heads pairs
         turned = (first * cosine - second * sine, second * cosine + first * sine)
         return torch.cat(turned, dim=-1).to(x.dtype)

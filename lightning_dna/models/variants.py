@@ -1,8 +1,9 @@
 """The table of named models: one row each, the settings in which it differs from the defaults.
 
 Rows called after an axis are arms for ablations at any size; ``hyenadna-...``, ``attndna...``,
-``dnabert2``, ``nt-v2-...`` and ``dnagrinder-like`` have the shape of a published model (its weights
-come through ``load_pretrained``). No torch here: the command line lists this table.
+``dnabert2``, ``nt-v2-...`` and ``gpn...`` have the shape of a published model (the weights of the
+first four come through ``load_pretrained``); ``...-like`` rows differ from one as they say. Initial
+weights follow the rules of this package. No torch here: the command line lists this table.
 """
 
 from collections.abc import Mapping
@@ -97,6 +98,37 @@ def _nucleotide_transformer(layers: int, width: int) -> Variant:
             "vocab_size": 4_107,
         },
     )
+
+
+def _caduceus(description: str, strand: str) -> Variant:
+    """Return the Caduceus that was pretrained for GenomicBenchmarks: Mamba both ways, no MLP."""
+    return Variant(
+        description,
+        {
+            "mixer": "mamba",
+            "feedforward": "none",
+            "norm": "rmsnorm",
+            "strand": strand,
+            "layers": 4,
+            "width": 118,
+        },
+    )
+
+
+def _gpn(description: str, **changes: Any) -> Variant:
+    """Return a GPN: dilated convolutions with GELU, over one-hot tokens.
+
+    Its own vocabulary has 7 tokens; the row has 16, those of the character tokenizer.
+    """
+    common = {
+        "mixer": "dilated",
+        "embedding": "one_hot",
+        "head": "transform_untied",
+        "layers": 25,
+        "width": 512,
+        "max_length": 512,
+    }
+    return Variant(description, common | changes)
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -196,6 +228,8 @@ VARIANTS: Mapping[str, Variant] = {
     "dilated_next_token": Variant(
         "causal gated dilated convolutions", {"objective": "next_token", "mixer": "dilated"}
     ),
+    "mamba": Variant("two-sided Mamba: a scan each way, one projection", {"mixer": "mamba"}),
+    "mamba_next_token": Variant("causal Mamba", {"objective": "next_token", "mixer": "mamba"}),
     "hybrid_hyena_attention": Variant(
         "Hyena and RoPE attention by turns",
         {"mixer": ("hyena", "attention"), "position": "rope"},
@@ -239,6 +273,59 @@ VARIANTS: Mapping[str, Variant] = {
         feedforward="swiglu",
         feedforward_width=1_152,
         max_length=2_314,
+    ),
+    "gpn": _gpn(
+        "GPN as its code builds it by default: 25 blocks of dilated convolution and MLP, no biases",
+        dilated_form="projected",
+        biases=False,
+        convolution_taps=5,
+        convolution_first_taps=9,
+        convolution_cycle=8,
+        feedforward_width=2_048,
+    ),
+    "gpn-brassicales": _gpn(
+        "GPN as released for Brassicales: norms on what each branch adds, no inner widths",
+        dilated_form="plain",
+        norm_placement="branch",
+        convolution_taps=9,
+        convolution_cycle=6,
+        feedforward="linear",
+    ),
+    "caduceus-ph-like": _caduceus(
+        "Caduceus-Ph's trunk, two-sided Mamba without MLP, in plain torch; both strands averaged "
+        "in evaluation (set data.reverse_complement for its augmentation)",
+        "averaged",
+    ),
+    "caduceus-ps-like": _caduceus(
+        "Caduceus-PS's trunk in plain torch; equivariance by averaging both strands, not by "
+        "channels of their own",
+        "equivariant",
+    ),
+    "convnova-like": Variant(
+        "ConvNova's size and gates, not its second branch: gate and value read one stream here "
+        "(the supervised baseline convnova_like has the branch)",
+        {
+            "mixer": "dilated",
+            "convolution_taps": 9,
+            "convolution_cycle": 5,
+            "feedforward": "linear",
+            "head": "transform_untied",
+            "layers": 5,
+            "width": 128,
+        },
+    ),
+    "enformer-like": Variant(
+        "Enformer's order, convolutions and then attention, at one vector per base: no pooling, no "
+        "batch norm, RoPE (the supervised baseline enformer_like pools)",
+        {
+            "mixer": ("convolution", "convolution", "attention", "attention", "attention"),
+            "position": "rope",
+            "convolution_first_taps": 15,
+            "feedforward_width": 512,
+            "layers": 5,
+            "width": 256,
+            "heads": 8,
+        },
     ),
     "nt-v2-50m": _nucleotide_transformer(12, 512),
     "nt-v2-100m": _nucleotide_transformer(22, 512),

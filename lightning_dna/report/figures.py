@@ -240,6 +240,31 @@ def strips(panels: Sequence[StripPanel], *, prefix: str) -> str:
         return _svg(figure, prefix)
 
 
+def shares(panels: Sequence[Panel], *, prefix: str) -> str:
+    """Draw shares: one row per label, one mark per kind, each kind in one colour and marker."""
+    kinds = list(dict.fromkeys(mark.kind for panel in panels for mark in panel.marks))
+    with _house_style():
+        most = max(len({mark.label for mark in panel.marks}) for panel in panels)
+        figure, axes = _grid(len(panels), 2, row_height=1.0 + 0.32 * most)
+        for panel, ax in zip(panels, axes, strict=True):
+            labels = list(dict.fromkeys(mark.label for mark in panel.marks))
+            for mark in panel.marks:
+                colour, marker = _arm_style(1 + kinds.index(mark.kind))
+                # Equal values of several kinds stay apart.
+                spread = 0.3 - 0.6 * kinds.index(mark.kind) / max(len(kinds) - 1, 1)
+                height = len(labels) - 1 - labels.index(mark.label) + spread
+                style = (colour, colour, marker)
+                _whisker(ax, mark.value, height, mark.low, mark.high, style)
+            _arm_axis(ax, labels, labelled=True)
+            for border in range(1, len(labels)):
+                ax.axhline(border - 0.5, color=_FAINT, linewidth=0.5)
+            _title(ax, panel.title)
+            ax.set_xlabel(panel.axis)
+        styles = [_arm_style(1 + number) for number in range(len(kinds))]
+        _legend(figure, [(kind, (c, c, m)) for kind, (c, m) in zip(kinds, styles, strict=True)])
+        return _svg(figure, prefix)
+
+
 def _part_legend(panels: Sequence[Panel]) -> list[tuple[str, tuple[str, str, str]]]:
     """Return the legend of the parts that occur."""
     kinds = dict.fromkeys(mark.kind for panel in panels for mark in panel.marks)

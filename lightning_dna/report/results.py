@@ -25,6 +25,7 @@ from lightning_dna.report.rows import (
     next_step,
     read_rows,
 )
+from lightning_dna.tasks.strata import CLASS_PREFIX, annotated_names
 
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
 
@@ -188,7 +189,18 @@ def is_part(task: str) -> bool:
         >>> is_part("heldout_mlm/repeat"), is_part("promoter/frozen")
         (True, False)
     """
-    return task.rpartition("/")[2] in {"repeat", "unique", "train", "gap"}
+    return task.rpartition("/")[2] in {"repeat", "unique", "train", "gap"} or is_annotated(task)
+
+
+def is_annotated(task: str) -> bool:
+    """Whether a task is a stratum of another by annotation: a region, GC bin or repeat class.
+
+    Example:
+        >>> is_annotated("heldout_mlm/promoter"), is_annotated("promoter")
+        (True, False)
+    """
+    head, _, last = task.rpartition("/")
+    return bool(head) and (last in annotated_names() or last.startswith(CLASS_PREFIX))
 
 
 def load_results(folder: Path) -> Results:

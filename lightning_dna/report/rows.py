@@ -28,6 +28,24 @@ class ArmCost:
         padding_fraction: Share of padded positions, in [0, 1].
         seeds_done: Finished seeds.
         seeds_failed: Failed seeds.
+        training_flops_per_base: Operations of a training step, per base; like what follows, absent
+            from files of the first versions.
+        training_flops: Operations of the training of one seed.
+        activation_mib: Predicted bytes between forward and backward.
+        predicted_memory_mib: Predicted peak of a training step, without the process itself.
+        steps: Steps of one training.
+        truncated_bases: Bases of the windows read that truncation dropped.
+        loss_ratio_above_1_2: Share of steps whose loss is above 1.2 times the lowest before it;
+            like the percentiles, a mean over seeds.
+        loss_ratio_above_1_5: The same above 1.5 times.
+        loss_ratio_max: The largest ratio of any step and seed, as are all that end in ``max``.
+        gradient_norm_p50: Median over steps of the gradient's norm before clipping.
+        gradient_norm_p95: 95th percentile.
+        gradient_norm_p99: 99th percentile.
+        gradient_norm_max: Largest.
+        adam_variance_max: Largest element of the square root of AdamW's second moment at any point
+            of the curve.
+        adam_variance_norm_max: Largest L1 norm of the same.
     """
 
     arm: str
@@ -41,6 +59,21 @@ class ArmCost:
     padding_fraction: float
     seeds_done: int
     seeds_failed: int
+    training_flops_per_base: float = math.nan
+    training_flops: float = math.nan
+    activation_mib: float = math.nan
+    predicted_memory_mib: float = math.nan
+    steps: float = math.nan
+    truncated_bases: float = math.nan
+    loss_ratio_above_1_2: float = math.nan
+    loss_ratio_above_1_5: float = math.nan
+    loss_ratio_max: float = math.nan
+    gradient_norm_p50: float = math.nan
+    gradient_norm_p95: float = math.nan
+    gradient_norm_p99: float = math.nan
+    gradient_norm_max: float = math.nan
+    adam_variance_max: float = math.nan
+    adam_variance_norm_max: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +169,7 @@ def read_rows(path: Path, row_type: type[Row], *, may_be_empty: bool = False) ->
 
     Args:
         path: The file; its first line names the columns.
-        row_type: One of the row classes of this module.
+        row_type: One of the row classes of this module; fields with a default may be absent.
         may_be_empty: Whether a file of one empty line, which is how a table library writes a
             table without columns, is a table without rows.
 
@@ -147,19 +180,22 @@ def read_rows(path: Path, row_type: type[Row], *, may_be_empty: bool = False) ->
     Raises:
         ResultsError: If the file cannot be read, a column is missing, or a cell does not parse.
     """
-    fields = {field.name: field.type for field in dataclasses.fields(row_type)}
+    known = dataclasses.fields(row_type)
+    fields = {field.name: field.type for field in known}
+    needed = [field.name for field in known if field.default is dataclasses.MISSING]
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             reader = csv.DictReader(stream)
             found = list(reader.fieldnames or [])
             if may_be_empty and reader.fieldnames == []:
                 return ()
-            missing = [name for name in fields if name not in found]
+            missing = [name for name in needed if name not in found]
             if missing:
                 raise ResultsError(
                     f"{path} lacks column {', '.join(missing)}; found: {', '.join(found) or 'none'}"
                     f". {next_step(path)}"
                 )
+            fields = {name: kind for name, kind in fields.items() if name in found}
             return tuple(_build(line, row_type, fields, path, reader.line_num) for line in reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ResultsError(f"cannot read {path}: {error}. {next_step(path)}") from error

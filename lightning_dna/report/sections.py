@@ -3,13 +3,16 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_dna.report import figures, series
+from lightning_dna.report.cost_table import COST_SOURCES, cost_tables
 from lightning_dna.report.numbers import ABSENT, display, duration, fixed, listing, magnitude
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import Difference, Estimate
+from lightning_dna.report.stability_table import STABILITY_MEANINGS, stability_tables
+from lightning_dna.report.strata_table import annotation_tables
 from lightning_dna.report.tables import (
     Cell,
     Column,
@@ -70,14 +73,8 @@ def sections(results: Results) -> list[Section]:
             paragraphs=("Tasks are shown one by one; no average over tasks is formed.",),
             tables=tuple(task_tables(results)),
         ),
-        _drawn(
-            "cost",
-            "Accuracy against cost",
-            [("cost", series.cost_panels(results), figures.cost)],
-            "The first planned metric against what each arm costs. Throughput and memory are those"
-            " of the machine named under provenance; parameters have no better direction.",
-            "No arm has both a planned result and a recorded cost.",
-        ),
+        _cost(results),
+        *_stability(results),
         _drawn(
             "curves",
             "Learning curves",
@@ -130,6 +127,29 @@ def _drawn(
     )
 
 
+def _cost(results: Results) -> Section:
+    """Return the first planned metric against every cost, and the table of costs."""
+    drawn = _drawn(
+        "cost",
+        "Accuracy against cost",
+        [("cost", series.cost_panels(results), figures.cost)],
+        "The first planned metric against what each arm costs. Throughput and memory are those"
+        " of the machine named under provenance; parameters have no better direction.",
+        "No arm has both a planned result and a recorded cost.",
+    )
+    tables = tuple(cost_tables(results))
+    said = (*drawn.paragraphs, COST_SOURCES) if tables else drawn.paragraphs
+    return replace(drawn, paragraphs=said, tables=tables)
+
+
+def _stability(results: Results) -> list[Section]:
+    """Return what arms read and how steadily they trained, where it was recorded."""
+    tables = tuple(stability_tables(results))
+    title, said = "Steps, padding and stability", (STABILITY_MEANINGS,)
+    section = Section(anchor="stability", title=title, paragraphs=said, tables=tables)
+    return [section] if tables else []
+
+
 def _differences(results: Results) -> Section:
     """Return the forest plots: planned comparisons, then the others."""
     level = f"{results.study.level:.0%}"
@@ -160,7 +180,7 @@ def _differences(results: Results) -> Section:
 
 def _parts(results: Results) -> Section:
     """Return repeat and unique sequence, and the memorization gap."""
-    tables = (*strata_tables(results), *gap_tables(results))
+    tables = (*strata_tables(results), *annotation_tables(results), *gap_tables(results))
     panels = series.part_panels(results)
     if not panels:
         reason = "No strata were scored, so repeats cannot be told from unique sequence here."
@@ -204,7 +224,8 @@ def _warnings(results: Results) -> Section:
 
 def _budget_warning(results: Results) -> list[str]:
     """Say so when arms did not get the same number of training tokens."""
-    spent = {row.tokens for row in results.arms if row.kind == "model" and row.tokens == row.tokens}
+    # An arm without any is a checkpoint from elsewhere, of which the notes speak.
+    spent = {row.tokens for row in results.arms if row.kind == "model" and row.tokens > 0}
     if len(spent) < 2:
         return []
     return [
@@ -315,7 +336,7 @@ def _plain_row(name: str, *texts: str) -> TableRow:
 def key_facts(results: Results) -> list[tuple[str, str]]:
     """Return the facts of the strip beneath the verdict: heading and text."""
     study, source = results.study, results.provenance
-    spent = [row.tokens for row in results.arms if row.kind == "model" and row.tokens == row.tokens]
+    spent = [row.tokens for row in results.arms if row.kind == "model" and row.tokens > 0]
     tokens = ABSENT
     if spent:
         ends = list(dict.fromkeys((magnitude(min(spent)), magnitude(max(spent)))))

@@ -111,15 +111,15 @@ def task_tables(results: Results) -> list[Table]:
 
 def strata_tables(results: Results) -> list[Table]:
     """Return, per metric, repeats beside unique sequence."""
-    return _part_tables(results, ("repeat", "unique"), "inside and outside repeats")
+    return part_tables(results, ("repeat", "unique"), "inside and outside repeats")
 
 
 def gap_tables(results: Results) -> list[Table]:
     """Return the gap between training and held-out chromosomes."""
-    return _part_tables(results, ("train", "gap"), "training minus held-out chromosomes")
+    return part_tables(results, ("train", "gap"), "training minus held-out chromosomes")
 
 
-def _part_tables(results: Results, parts: Sequence[str], title: str) -> list[Table]:
+def part_tables(results: Results, parts: Sequence[str], title: str) -> list[Table]:
     """Return one table per task and metric over some of the task's parts."""
     tables = []
     heads = dict.fromkeys(task.rpartition("/")[0] for task in results.tasks if is_part(task))

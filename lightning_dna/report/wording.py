@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from lightning_dna.report.numbers import Display, display, listing
-from lightning_dna.report.results import Results
+from lightning_dna.report.results import Results, is_annotated
 from lightning_dna.report.rows import Difference
+from lightning_dna.tasks.strata import CLASS_PREFIX
 
 # Arms spelled out in one sentence before the rest is only counted.
 _SPELLED_OUT = 4
@@ -19,6 +20,16 @@ _LAST_PART = {
     "full": "fine-tuned",
     "scratch": "trained from scratch",
     "random": "linear probe, untrained weights",
+    "intergenic": "between genes",
+    "intron": "introns",
+    "promoter": "promoters",
+    "noncoding_exon": "exons of transcripts without a CDS",
+    "utr3": "3' untranslated regions",
+    "utr5": "5' untranslated regions",
+    "cds_ambiguous": "coding sequence in several frames",
+    "codon_1": "first codon positions",
+    "codon_2": "second codon positions",
+    "codon_3": "third codon positions",
 }
 
 _UNITS = {"example": "single examples", "cluster": "clusters of neighbouring or related examples"}
@@ -70,12 +81,20 @@ def task_title(task: str) -> str:
         ('Held-out chromosomes, inside repeats', 'Promoter, linear probe, frozen weights')
     """
     head, _, last = task.rpartition("/")
-    if last not in _LAST_PART or not head:
+    if not head or not (last in _LAST_PART or is_annotated(task)):
         plain = "held-out chromosomes" if task == "heldout_mlm" else task.replace("_", " ")
         return plain[:1].upper() + plain[1:]
     if head == "heldout_mlm" and last in {"train", "gap"}:
         return _LAST_PART[last].capitalize()
-    return f"{task_title(head)}, {_LAST_PART[last]}"
+    return f"{task_title(head)}, {_LAST_PART.get(last) or _annotated_part(last)}"
+
+
+def _annotated_part(part: str) -> str:
+    """Return a GC bin or a class of repeats in words."""
+    if part.startswith(CLASS_PREFIX):
+        return f"repeats of class {part.removeprefix(CLASS_PREFIX)}"
+    low, high = part.split("_")[1:]
+    return f"windows with {low} to {high} % G and C"
 
 
 def flag_meaning(flag: str) -> str:

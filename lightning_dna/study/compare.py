@@ -49,7 +49,9 @@ class Views:
         held_out = mlm_views(gathered.mlm)
         labelled = classification_views(gathered.classification)
         measured = compared_metrics(study.cards)
-        metrics = {task: measured[task] for task in (*held_out, *labelled)}
+        # Strata of an annotation are compared as the whole is; which there are, the scores say.
+        metrics = {task: measured.get(task, COMPARED_MLM) for task in held_out}
+        metrics |= {task: measured[task] for task in labelled}
         estimated = {**metrics, **dict.fromkeys(held_out, MLM_METRICS)}
         gaps = {
             f"{task}/gap": (f"{task}/train", task)

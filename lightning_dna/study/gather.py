@@ -78,7 +78,7 @@ def gather(study: Study, folder: Path) -> Gathered:
             curve.insert(0, "arm", cell.arm.name)
             curve.insert(1, "seed", cell.seed)
             curves.append(curve)
-        for job in scorer.jobs(cell.arm):
+        for job in scorer.jobs(cell):
             scores = Scores.read(place.folder / job.file)
             # Two arms can share a run (they differ in fine-tuning only), so the name is set here.
             tables[scores.kind].append(scores.frame.assign(variant=cell.arm.name))
@@ -87,6 +87,7 @@ def gather(study: Study, folder: Path) -> Gathered:
         if (place.folder / PROVENANCE).is_file():
             found = atomic.read_json(place.folder / PROVENANCE)["environments"]
             environments += [one for one in found if one not in environments]
+    tables["mlm"] = [_for_every_seed(frame, study, seeds) for frame in tables["mlm"]]
     _add_baselines(study, scorer, folder, tables)
     return Gathered(
         mlm=_joined(tables["mlm"], _SCORE_COLUMNS),
@@ -105,6 +106,14 @@ def gather(study: Study, folder: Path) -> Gathered:
             for note in scorer.labelled[card.name].notes
         ),
     )
+
+
+def _for_every_seed(
+    frame: pd.DataFrame, study: Study, seeds: Mapping[str, tuple[int, ...]]
+) -> pd.DataFrame:
+    """Give the held-out scores of a checkpoint to each of its finished seeds; they are the same."""
+    name = str(frame["variant"].iloc[0])
+    return frame if study.arms[name].source is None else repeat_for_seeds(frame, seeds[name])
 
 
 def _add_baselines(

@@ -1,65 +1,119 @@
 """What a study would run and what it would cost, before anything runs."""
 
+import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import torch
 
+from lightning_dna.data.length_schedule import length_shares
 from lightning_dna.models.cost import flops_per_base, parameter_counts
 from lightning_dna.models.language_model import LanguageModel, build_model
+from lightning_dna.models.memory import Precision, training_memory
+from lightning_dna.study.recipe import Arm, ArmSettings
+from lightning_dna.study.row_plan import row_table
 from lightning_dna.study.study import Study
-from lightning_dna.tokenizers.character import CharacterTokenizer
+from lightning_dna.training.config import TrainerConfig
 
-# Weights, gradients and the two moments of AdamW, four bytes each.
-_BYTES_PER_PARAMETER = 16
+# The time of a few steps stands for all: tokens of each, and when there have been enough.
+_TIMED_TOKENS, _TIMED_STEPS, _TIMED_SECONDS = 8192, 5, 1.0
 
 
 def plan_frame(study: Study) -> pd.DataFrame:
-    """Return one row for each arm: changes, parameters, FLOPs per base, tokens, time and memory.
+    """Return one row for each arm: changes, size, FLOPs, tokens, time and memory.
 
-    Time and memory come from one timed training step of each arm on this machine; scoring and
-    fine-tuning are not in them.
+    ``bases_per_second`` and ``hours`` come from timed forwards and backwards of each arm on this
+    machine; the optimizer, scoring and fine-tuning are not in them. Memory is that of a training
+    step as it would run here, see :mod:`lightning_dna.models.memory`. ``total_flops`` and ``hours``
+    are of all seeds together; with warm-up of the length, every length counts with its tokens.
     """
-    rows: list[dict[str, Any]] = []
-    for arm in study.arms.values():
-        config, budget = arm.settings.model, arm.settings.budget
-        length = arm.settings.data.length
-        tokens = budget.steps * budget.tokens_per_step
-        batch = max(1, min(budget.tokens_per_step, 8192) // length)
-        model = build_model(config, seed=0)
-        seconds, activation_bytes = _time_step(model, batch, length)
-        counts = parameter_counts(config)
-        parameters = counts.total
-        rows.append(
-            {
-                "arm": arm.name,
-                "changes": ", ".join(f"{key}={value}" for key, value in arm.changes.items()) or "-",
-                "parameters": parameters,
-                "feedforward_width": config.inner_width,
-                "feedforward_parameters": counts.feedforward,
-                "flops_per_base": flops_per_base(config, length).forward_total,
-                "tokens": tokens,
-                "seeds": len(study.recipe.seeds),
-                "hours": seconds * tokens / (batch * length) / 3600 * len(study.recipe.seeds),
-                "memory_mib": (parameters * _BYTES_PER_PARAMETER + activation_bytes) / 2**20,
-            }
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(study, arm) for arm in study.arms.values()])
+
+
+def _row(study: Study, arm: Arm) -> dict[str, Any]:
+    """Return the row of one arm; a checkpoint, which is not trained, has no prices of training."""
+    config = arm.settings.model
+    length = min(arm.settings.data.length, config.max_length)  # a checkpoint may take less
+    counts, flops = parameter_counts(config), flops_per_base(config, length)
+    row = {
+        "arm": arm.name,
+        "changes": ", ".join(f"{key}={value}" for key, value in arm.changes.items()) or "-",
+        "matched": arm.matched,
+        "parameters": counts.total,
+        "trunk_parameters": counts.trunk,
+        "feedforward_width": config.inner_width,
+        "feedforward_parameters": counts.feedforward,
+        "flops_per_base": flops.forward_total,
+        "attention_flops_per_base": flops.forward.get("attention", 0.0),
+        "fft_flops_per_base": flops.forward.get("fft", 0.0),
+        "seeds": len(study.recipe.seeds),
+    }
+    if arm.source is not None:
+        return row | {"tokens": 0, "hours": 0.0}
+    return row | _training(arm.settings, len(study.recipe.seeds), flops.training_total)
+
+
+def _training(settings: ArmSettings, seeds: int, flops_of_a_base: float) -> dict[str, float]:
+    """Return what the training of one arm costs: timed steps, and the memory of a whole one."""
+    config, budget, length = settings.model, settings.budget, settings.data.length
+    tokens = budget.steps * budget.tokens_per_step
+    device, precision = where_it_runs(settings.trainer)
+    checkpointing = settings.trainer.activation_checkpointing
+    rows = max(1, min(budget.tokens_per_step, _TIMED_TOKENS) // length)
+    model = build_model(config, seed=0)
+    if checkpointing:
+        model.backbone.checkpointing = True
+    seconds = _time_step(model.to(device), rows, length, precision)
+    memory = training_memory(
+        config,
+        rows=max(1, budget.tokens_per_step // length),
+        length=length,
+        precision=precision,
+        checkpointing=checkpointing,
+        device=device,
+    )
+    return {
+        "tokens": tokens,
+        "training_flops_per_base": flops_of_a_base,
+        "total_flops": training_flops(settings) * seeds,
+        "activation_mib": memory.activations / 2**20,
+        "memory_mib": memory.peak / 2**20,
+        "bases_per_second": rows * length / seconds,
+        "hours": seconds * tokens / (rows * length) / 3600 * seeds,
+    }
+
+
+def training_flops(settings: ArmSettings) -> float:
+    """Return the floating-point operations of one training, every row as long as it may be."""
+    steps = settings.budget.steps
+    shares = length_shares(settings.length_schedule, steps, settings.data.length)
+    per_base = math.fsum(
+        share * flops_per_base(settings.model, length).training_total
+        for length, share in shares.items()
+    )
+    return settings.budget.tokens_per_step * steps * per_base
+
+
+def where_it_runs(trainer: TrainerConfig) -> tuple[str, Precision]:
+    """Return the kind of device a training takes here, and its precision.
+
+    A device whose kernels cannot be asked for their memory counts as the CPU.
+    """
+    gpu = trainer.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    half = trainer.precision == "bf16" or (
+        trainer.precision == "auto" and gpu and torch.cuda.is_bf16_supported()
+    )
+    return "cuda" if gpu else "cpu", "bf16" if half else "32"
 
 
 def plan_table(study: Study) -> str:
-    """Return the plan as text: the question, the split, the arms and the total."""
+    """Return the plan as text: the question, the split, the arms, their sizes and prices."""
     frame = plan_frame(study)
-    shown = frame.assign(
-        parameters=frame["parameters"].map("{:,}".format),
-        feedforward_parameters=frame["feedforward_parameters"].map("{:,}".format),
-        flops_per_base=frame["flops_per_base"].map("{:,.0f}".format),
-        tokens=frame["tokens"].map("{:,}".format),
-        hours=frame["hours"].map("{:.2f}".format),
-        memory_mib=frame["memory_mib"].map("{:,.0f}".format),
-    )
-    split = study.split
+    split, base = study.split, study.baseline.settings
+    device, precision = where_it_runs(base.trainer)
+    bits = "bfloat16" if precision == "bf16" else "32-bit"
     lines = [
         f"study       {study.name}: {' '.join(study.recipe.question.split())}",
         f"baseline    {study.recipe.baseline}",
@@ -67,15 +121,81 @@ def plan_table(study: Study) -> str:
         f"test {_shorten(split.test)}",
         f"suite       {study.recipe.suite}: {', '.join(card.name for card in study.cards)}",
         f"cells       {len(study.cells())} ({len(study.arms)} arms x"
-        f" {len(study.recipe.seeds)} seeds)",
+        f" {len(study.recipe.seeds)} seeds), {frame['tokens'].max():,} tokens each, windows of"
+        f" {base.data.length:,}",
+        *_arms(study, frame),
         "",
-        shown.to_markdown(index=False, disable_numparse=True),
+        _table(frame, _SIZES),
         "",
-        f"training in all: {frame['hours'].sum():.2f} hours in one process, from one timed step of"
-        " each arm on this machine; scoring and fine-tuning come on top. memory: weights,"
-        " gradients, optimizer and the activations of one step.",
+        "trunk: parameters of the blocks; of those, feed-forward, whose inner width comes next."
+        " MFLOP/base: millions of floating-point",
+        "operations per base of a forward pass; attention, FFT: the part of it that depends on the"
+        " length; training: forward and backward.",
+        "",
+        _table(frame, _PRICES),
+        "",
+        row_table(study),
+        "",
+        "padding: share of the positions of a batch that hold no base. Bases cut off: what"
+        " truncation drops from the windows it reads.",
+        "TFLOP: 1e12 operations, all seeds together. kept: what lies between forward and backward"
+        " of a step. memory: the most at once in it,",
+        f"with weights, gradients and AdamW's moments ({device}, {bits}); the process itself comes"
+        " on top.",
+        f"training in all: {frame['hours'].sum():.2f} hours in one process, from timed steps of"
+        " each arm on this machine; scoring and fine-tuning come on top.",
     ]
     return "\n".join(lines)
+
+
+def _arms(study: Study, frame: pd.DataFrame) -> list[str]:
+    """List what the arms change, and what was changed to match their sizes."""
+    match, wide = study.recipe.match, max(len(name) for name in study.arms) + 2
+    lines = [
+        f"{name:{wide}}{said}" for name, said in zip(frame["arm"], frame["changes"], strict=True)
+    ]
+    if match.by != "none":
+        lines.append(
+            f"matched in {match.by} to {match.to or study.recipe.baseline} by {match.change},"
+            f" within {match.tolerance:.1%}:"
+        )
+        lines += [f"{arm.name:{wide}}{arm.matched or 'as it is'}" for arm in study.arms.values()]
+    return [f"{'' if number else 'arms':12}{line}" for number, line in enumerate(lines)]
+
+
+# Heading, column of the frame, its scale, decimals.
+_SIZES = (
+    ("parameters", "parameters", 1.0, 0),
+    ("trunk", "trunk_parameters", 1.0, 0),
+    ("feed-forward", "feedforward_parameters", 1.0, 0),
+    ("width", "feedforward_width", 1.0, 0),
+    ("MFLOP/base", "flops_per_base", 1e-6, 3),
+    ("attention", "attention_flops_per_base", 1e-6, 3),
+    ("FFT", "fft_flops_per_base", 1e-6, 3),
+    ("training", "training_flops_per_base", 1e-6, 3),
+)
+_PRICES = (
+    ("tokens", "tokens", 1.0, 0),
+    ("seeds", "seeds", 1.0, 0),
+    ("TFLOP", "total_flops", 1e-12, 2),
+    ("kept MiB", "activation_mib", 1.0, 0),
+    ("memory MiB", "memory_mib", 1.0, 0),
+    ("bases/s", "bases_per_second", 1.0, 0),
+    ("hours", "hours", 1.0, 2),
+)
+
+
+def _table(frame: pd.DataFrame, columns: Sequence[tuple[str, str, float, int]]) -> str:
+    """Return some columns of the frame as text, a dash where there is no number."""
+    shown = {"arm": list(frame["arm"])}
+    for title, column, scale, decimals in columns:
+        numbers = frame.get(column, [math.nan] * len(frame))
+        shown[title] = [
+            "-" if math.isnan(number) else f"{number * scale:,.{decimals}f}" for number in numbers
+        ]
+    return pd.DataFrame(shown).to_markdown(
+        index=False, disable_numparse=True, colalign=("left", *["right"] * len(columns))
+    )
 
 
 def _shorten(names: tuple[str, ...]) -> str:
@@ -84,27 +204,28 @@ def _shorten(names: tuple[str, ...]) -> str:
     return f"{shown}, ... ({len(names)})" if len(names) > 6 else shown
 
 
-def _time_step(model: LanguageModel, batch: int, length: int) -> tuple[float, int]:
-    """Time one training step after a warm-up, and count the bytes kept for the backward pass.
-
-    Returns:
-        Seconds, and bytes of activations.
-    """
+def _time_step(model: LanguageModel, rows: int, length: int, precision: Precision) -> float:
+    """Return the seconds of a forward and backward: the fastest of a few, after an untimed one."""
+    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    bases = torch.as_tensor(CharacterTokenizer().base_ids, dtype=torch.long)
-    input_ids = bases[torch.randint(4, (batch, length), generator=generator)]
-    kept = 0
+    tokens = torch.randint(model.config.vocab_size, (rows, length), generator=generator)
+    input_ids = tokens.to(device)
+    timed: list[float] = []
+    while len(timed) < 2 or (sum(timed) < _TIMED_SECONDS and len(timed) <= _TIMED_STEPS):
+        _wait(device)
+        started = time.perf_counter()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = _loss(model, input_ids)
+        torch.autograd.backward(loss)
+        _wait(device)
+        timed.append(time.perf_counter() - started)
+    return min(timed[1:])
 
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        nonlocal kept
-        kept += tensor.numel() * tensor.element_size()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        torch.autograd.backward(_loss(model, input_ids))
-    started = time.perf_counter()
-    torch.autograd.backward(_loss(model, input_ids))
-    return time.perf_counter() - started, kept
+def _wait(device: torch.device) -> None:
+    """Wait until a device that works on its own has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _loss(model: LanguageModel, input_ids: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,8 @@ from lightning_dna.data.config import DataConfig
 from lightning_dna.errors import ConfigError, unknown_name
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.study.factors import expand_factors
+from lightning_dna.study.matching import MatchConfig, match_arms
+from lightning_dna.study.model_source import PretrainedSource, resolve_model
 from lightning_dna.training.config import (
     BudgetConfig,
     FineTuneConfig,
@@ -139,12 +141,33 @@ class ArmSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointSettings(ArmSettings):
+    """Settings of an arm that is a checkpoint.
+
+    Nothing is trained, so windows, which are counted in bases, need not fit its tokens.
+    """
+
+    def run(self, seed: int) -> RunConfig:
+        """Return what a training of this shape would be; it is never run."""
+        data = dataclasses.replace(self.data, length=min(self.data.length, self.model.max_length))
+        return RunConfig(
+            data=data, model=self.model, budget=self.budget, trainer=self.trainer, seed=seed
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One arm: its name, what it changes (by dotted key), and its resolved settings."""
+    """One arm: its name, what it changes (by dotted key), and its resolved settings.
+
+    ``matched`` says what was done to it to match its size, if anything. ``source`` is the
+    checkpoint that it is, if it is one: then it is not trained.
+    """
 
     name: str
     changes: dict[str, Any]
     settings: ArmSettings
+    matched: str = ""
+    source: PretrainedSource | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +185,7 @@ class Recipe:
         factors: Instead of ``arms``: factor name to its levels, expanded to arms.
         expansion: Every combination of the factors, or one factor at a time around their first
             levels.
+        match: What sizes of arms have in common: ``parameters``, ``flops``, or a mapping.
         comparison: How arms are compared.
         tune: The search of ``lightning-dna tune``.
     """
@@ -175,6 +199,7 @@ class Recipe:
     arms: dict[str, dict[str, Any]] | None = None
     factors: dict[str, Any] | None = None
     expansion: Literal["factorial", "one_factor_at_a_time"] = "factorial"
+    match: MatchConfig = field(default_factory=MatchConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
 
@@ -257,6 +282,8 @@ def parse_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
             raise ConfigError(f"{where}: key '{key}' is missing; every recipe declares it.")
     # What is left empty is written `{}` or as nothing, which YAML reads as null.
     content = {**content, "shared": content.get("shared") or {}}
+    if not isinstance(content.get("match", {}), Mapping):  # `match: flops`, or nothing
+        content["match"] = {"by": content["match"] or "none"}
     arms = content.get("arms")
     if isinstance(arms, Mapping):
         content["arms"] = {name: _changes(name, arms[name], where=where) for name in arms}
@@ -296,9 +323,15 @@ def resolve_arms(recipe: Recipe, *, where: str) -> dict[str, Arm]:
         raise unknown_name("baseline arm", recipe.baseline, changes_by_arm, where=where)
     arms = {}
     for name, changes in changes_by_arm.items():
-        merged = settings.merge(recipe.shared, changes)
-        resolved = settings.build(ArmSettings, merged, where=f"{where}: arm '{name}'")
-        arms[name] = Arm(name=name, changes=settings.flatten(changes), settings=resolved)
+        place = f"{where}: arm '{name}'"
+        merged, source = resolve_model(recipe.shared, changes, where=place)
+        kind = ArmSettings if source is None else CheckpointSettings
+        resolved = settings.build(kind, merged, where=place)
+        shown = settings.flatten(changes)
+        if source is not None:  # where it lies is this machine's affair
+            shown["model.pretrained"] = f"{source.folder.name} ({source.digest[:12]})"
+        arms[name] = Arm(name=name, changes=shown, settings=resolved, source=source)
+    arms = match_arms(arms, recipe.match, recipe.baseline, where=where)
     _check_arms_differ(arms, where=where)
     _check_same_ground(arms, recipe.baseline, where=where)
     return arms
@@ -311,6 +344,7 @@ def _check_arms_differ(arms: Mapping[str, Arm], *, where: str) -> None:
         plain = settings.plain(arm.settings)
         # `position: null` is the scheme that the mixer implies, and no other model than naming it.
         plain["model"]["position"] = arm.settings.model.position_scheme
+        plain["source"] = None if arm.source is None else arm.source.identity
         mark = settings.fingerprint(plain)
         if mark in seen:
             raise ConfigError(
@@ -332,6 +366,7 @@ def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) ->
                 ("data.simulation", reference.data.simulation, other.data.simulation),
                 ("data.split", reference.data.split, other.data.split),
                 ("data.repeat_bed", reference.data.repeat_bed, other.data.repeat_bed),
+                ("data.annotation", reference.data.annotation, other.data.annotation),
                 ("budget.tokens", reference.budget.tokens, other.budget.tokens),
             )
             if mine != theirs

@@ -11,9 +11,28 @@ import yaml
 import lightning_dna
 from lightning_dna import atomic, settings
 from lightning_dna.models.cost import flops_per_base, parameter_counts
+from lightning_dna.models.memory import training_memory
 from lightning_dna.study.environment import environment
 from lightning_dna.study.gather import Gathered
+from lightning_dna.study.model_source import with_places
+from lightning_dna.study.plan import training_flops
+from lightning_dna.study.recipe import Arm
 from lightning_dna.study.study import Study, read_record
+
+# Keys of fit.json that records of the first versions lack.
+_STEADINESS = (
+    "steps",
+    "truncated_bases",
+    "loss_ratio_above_1_2",
+    "loss_ratio_above_1_5",
+    "loss_ratio_max",
+    "gradient_norm_p50",
+    "gradient_norm_p95",
+    "gradient_norm_p99",
+    "gradient_norm_max",
+    "adam_variance_max",
+    "adam_variance_norm_max",
+)
 
 
 def write_tables(
@@ -69,7 +88,9 @@ def _study(
         {"name": arm.name, "kind": "model", "changes": arm.changes} for arm in study.arms.values()
     ]
     arms += [{"name": name, "kind": "baseline", "changes": {}} for name in references]
-    notes = [*gathered.notes, *_remarks(study, record.get("declared"), planned, gathered)]
+    notes = [f"arm '{arm.name}': {arm.matched}" for arm in study.arms.values() if arm.matched]
+    notes += _checkpoint_notes(study)
+    notes += [*gathered.notes, *_remarks(study, record.get("declared"), planned, gathered)]
     notes += [
         f"arm '{arm}' has {len(seeds)} of {len(study.recipe.seeds)} seeds"
         for arm, seeds in gathered.seeds.items()
@@ -90,6 +111,20 @@ def _study(
         "recipe": yaml.safe_dump(_without_folders(study.content), sort_keys=False),
         "notes": notes,
     }
+
+
+def _checkpoint_notes(study: Study) -> list[str]:
+    """Say of every arm that is a checkpoint what its numbers do not mean."""
+    return [
+        f"arm '{arm.name}' is a checkpoint ({arm.source.layout}, {arm.source.digest[:12]}) that was"
+        " pretrained elsewhere: on which sequence, whether the held-out chromosomes were among it,"
+        " and at what cost is not known here, and it spent none of this study's tokens. There is"
+        " one pretraining: its held-out scores are the same under every seed, and its intervals do"
+        " not tell what pretraining it again would give. Seeds vary its fine-tuning, and the"
+        " initial weights of its controls"
+        for arm in study.arms.values()
+        if arm.source is not None
+    ]
 
 
 def _remarks(
@@ -124,6 +159,7 @@ def _without_folders(content: Mapping[str, Any]) -> dict[str, Any]:
             data[key] = Path(data[key]).name
     if data:
         shown["shared"] = {**shown["shared"], "data": data}
+    shown = with_places(shown, lambda folder: Path(str(folder)).name)
     for key in ("tasks_root", "suite"):
         if shown.get(key):
             shown[key] = Path(shown[key]).name
@@ -138,29 +174,67 @@ def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.Dat
         states = [gathered.states[arm.name, seed] for seed in study.recipe.seeds]
 
         def mean(key: str, records: list[Any] = records) -> float:
-            return float(np.mean([record[key] for record in records])) if records else np.nan
+            known = [record[key] for record in records if record[key] is not None]
+            return float(np.mean(known)) if known else np.nan
 
-        peaks = [record["peak_memory_mib"] for record in records]
+        peaks = [record["peak_memory_mib"] for record in records if arm.source is None]
 
         rows.append(
             {
                 "arm": arm.name,
                 "kind": "model",
                 "parameters": parameter_counts(arm.settings.model).total,
-                "flops_per_base": flops_per_base(
-                    arm.settings.model, arm.settings.data.length
-                ).forward_total,
+                **_predicted(arm, records),
                 "tokens": mean("tokens"),
                 "train_seconds": mean("seconds"),
                 "tokens_per_second": mean("tokens_per_second"),
                 "peak_memory_mib": max(peaks, default=np.nan),
                 "padding_fraction": mean("padding_fraction"),
+                **_steadiness(records if arm.source is None else []),
                 "seeds_done": states.count("done"),
                 "seeds_failed": states.count("failed"),
             }
         )
     rows += [{"arm": n, "kind": "baseline", "seeds_done": 0, "seeds_failed": 0} for n in references]
     return pd.DataFrame(rows)
+
+
+def _steadiness(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return steps and measures of stability: means over seeds, and extremes of any seed."""
+    row = {}
+    for name in _STEADINESS:
+        found = [record[name] for record in records if record.get(name) is not None]
+        measure = max if name.endswith("_max") else np.mean
+        row[name] = float(measure(found)) if found else np.nan
+    return row
+
+
+def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what the settings say an arm costs; memory in the precision of its trainings."""
+    model, length = arm.settings.model, arm.settings.data.length
+    if arm.source is not None:  # nothing is trained; a forward pass over the tokens of a window
+        rate = records[0]["tokens_per_base"] if records else np.nan
+        tokens = max(1, round(length * rate)) if records else 1
+        return {"flops_per_base": rate * flops_per_base(model, tokens).forward_total}
+    flops = flops_per_base(model, length)
+    row = {
+        "flops_per_base": flops.forward_total,
+        "training_flops_per_base": flops.training_total,
+        "training_flops": training_flops(arm.settings),
+    }
+    if not records:
+        return row
+    memory = training_memory(
+        model,
+        rows=max(1, arm.settings.budget.tokens_per_step // length),
+        length=length,
+        precision="bf16" if str(records[0].get("precision")).startswith("bf16") else "32",
+        checkpointing=arm.settings.trainer.activation_checkpointing,
+    )
+    return row | {
+        "activation_mib": memory.activations / 2**20,
+        "predicted_memory_mib": memory.peak / 2**20,
+    }
 
 
 def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:

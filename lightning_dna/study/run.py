@@ -50,9 +50,10 @@ def _work_cell(scorer: Scorer, cell: Cell, folder: Path, progress: bool) -> None
 
 
 def cell_folder(scorer: Scorer, folder: Path, cell: Cell) -> CellFolder:
-    """Return the folder of one cell, with the files it owes."""
-    tables = tuple(job.file for job in scorer.jobs(cell.arm))
-    return CellFolder(folder / "runs" / cell.run_id, (WEIGHTS, RECORD, *tables))
+    """Return the folder of one cell, with the files it owes; a checkpoint's weights stay away."""
+    tables = tuple(job.file for job in scorer.jobs(cell))
+    trained = (WEIGHTS,) if cell.arm.source is None else ()
+    return CellFolder(folder / "runs" / cell.run_id, (*trained, RECORD, *tables))
 
 
 def execute(study: Study, folder: Path, *, workers: int) -> Outcome:

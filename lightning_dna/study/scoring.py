@@ -14,24 +14,29 @@ import numpy as np
 import torch
 
 from lightning_dna import atomic, settings
+from lightning_dna.data.encoding import CHARACTERS, Encoding
+from lightning_dna.data.source import training_windows
 from lightning_dna.data.windows import tile
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.study.environment import environment
+from lightning_dna.study.model_source import PretrainedCheckpoint, encoding_of
 from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.study import Cell, Study
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.majority import score_majority
 from lightning_dna.tasks.baselines.markov import score_markov
-from lightning_dna.tasks.card import TaskCard, Way
+from lightning_dna.tasks.card import TRAINED_BASELINES, TaskCard, Way
 from lightning_dna.tasks.classification import score_baseline, score_classification
 from lightning_dna.tasks.examples import LabelledTask, load_examples
 from lightning_dna.tasks.heldout_mlm import HeldoutMLM
+from lightning_dna.tasks.strata import GenomeStrata
 from lightning_dna.training.config import FineTuneConfig
-from lightning_dna.training.run import Checkpoint, fit
+from lightning_dna.training.run import RECORD, Checkpoint, fit
 
 # Baselines that train with randomness get every seed of the study; the others are always the same.
-RANDOM_BASELINES = frozenset({"onehot_cnn"})
+RANDOM_BASELINES = frozenset(TRAINED_BASELINES)
 PROVENANCE = "provenance.json"
+_SAMPLE = 100_000  # bases from which the number of tokens per base is counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +79,22 @@ class Scorer:
     def __init__(self, study: Study) -> None:
         self.study = study
         self._digests: dict[str, str] = {}
+        self._encodings: dict[str, Encoding] = {}
 
     @cached_property
     def held_out(self) -> dict[str, HeldoutMLM]:
         """The held-out tasks by name; windows are those of the baseline arm, whatever the arm."""
-        study = self.study
+        study, data = self.study, self.study.baseline.settings.data
         return {
-            card.name: HeldoutMLM(
-                card, study.genome, study.split, length=study.baseline.settings.data.length
-            )
+            card.name: HeldoutMLM(card, study.genome, study.split, data.length, self.strata)
             for card in study.cards
             if card.kind == "heldout_mlm"
         }
+
+    @cached_property
+    def strata(self) -> GenomeStrata | None:
+        """What is known of held-out bases besides the soft mask, where there is an annotation."""
+        return GenomeStrata.read(self.study.baseline.settings.data, self.study.genome)
 
     @cached_property
     def labelled(self) -> dict[str, LabelledTask]:
@@ -103,7 +112,7 @@ class Scorer:
             ConfigError: If an arm's model is too short for a task.
             DataError: If a task's files are missing or wrong, or no window fits the genome.
         """
-        for arm in self.study.arms.values():
+        for arm in self.study.trained:
             try:
                 self._check_windows(arm.settings)
             except DataError as error:
@@ -115,7 +124,7 @@ class Scorer:
             longest = max(
                 len(codes) for part in (task.train, task.valid, task.test) for codes in part.codes
             )
-            for arm in self.study.arms.values():
+            for arm in self.study.trained:
                 if longest > arm.settings.model.max_length:
                     raise ConfigError(
                         f"task '{name}' has sequences of {longest} bases, but arm '{arm.name}' has"
@@ -123,7 +132,7 @@ class Scorer:
                         " under 'shared'."
                     )
         for name, held_out in self.held_out.items():
-            for arm in self.study.arms.values():
+            for arm in self.study.trained:
                 if held_out.length > arm.settings.model.max_length:
                     raise ConfigError(
                         f"task '{name}' has windows of {held_out.length} bases, but arm"
@@ -131,26 +140,58 @@ class Scorer:
                         " model.max_length under 'shared', or set window_length on the card."
                     )
 
+        for arm in self.study.arms.values():
+            if arm.source is not None:
+                self._check_checkpoint(arm)
+
+    def _check_checkpoint(self, arm: Arm) -> None:
+        """Check that a checkpoint takes the windows and sequences that it is to be scored on."""
+        encoding, config = self.encoding(arm), arm.settings.model
+        for name, held_out in self.held_out.items():
+            where = f"arm '{arm.name}' on task '{name}'"
+            if not encoding.by_base and config.causal:
+                raise ConfigError(
+                    f"{where}: a next-token model over tokens of several bases is not scored on"
+                    " hidden bases; leave the arm out, or use a suite without this task."
+                )
+            if encoding.by_base:
+                window = np.zeros(held_out.length, dtype=np.uint8)
+                encoding.check_lengths([window], config, where=where)
+            elif encoding.longest(config) is not None:
+                for part in held_out.parts:
+                    for batch in held_out.batches(part):
+                        encoding.check_lengths(encoding.rows([*batch.codes]), config, where=where)
+        for name, task in self.labelled.items():
+            where = f"arm '{arm.name}' on task '{name}'"
+            for examples in (task.train, task.valid, task.test):
+                encoding.check_lengths(encoding.rows(examples.codes), config, where=where)
+
+    def encoding(self, arm: Arm) -> Encoding:
+        """Return how an arm reads sequences: by single bases, unless its checkpoint does not."""
+        if arm.source is None:
+            return CHARACTERS
+        if arm.name not in self._encodings:
+            self._encodings[arm.name] = encoding_of(arm.source.folder, arm.settings.model)
+        return self._encodings[arm.name]
+
     def _check_windows(self, arm: ArmSettings) -> None:
         """Check that there are windows to train on, and to validate on where there should be."""
         genome, split, data = self.study.genome, self.study.split, arm.data
-        tile(
-            genome,
-            split.train,
-            length=data.length,
-            stride=data.stride,
-            policy=data.repeat_policy,
-            max_n_fraction=data.max_n_fraction,
-        )
+        training_windows(data, genome, split.train)
         if split.valid:
             tile(genome, split.valid, length=data.length, max_n_fraction=data.max_n_fraction)
 
-    def jobs(self, arm: Arm) -> list[ScoreJob]:
-        """List the tables that an arm owes."""
-        found = []
+    def jobs(self, cell: Cell) -> list[ScoreJob]:
+        """List the tables that a cell owes.
+
+        What a checkpoint makes of held-out sequence is the same for every seed, and is scored with
+        the first.
+        """
+        arm, found = cell.arm, []
         for card in self.study.cards:
             if card.kind == "heldout_mlm":
-                found.append(self._job(card, None, None))
+                if arm.source is None or cell.seed == self.study.recipe.seeds[0]:
+                    found.append(self._job(card, None, None))
             else:
                 found += [self._job(card, way, arm.settings.finetune) for way in card.ways]
         return found
@@ -184,17 +225,31 @@ class Scorer:
             plain["genome"] = self.study.genome.digest
             plain["split"] = [list(split.train), list(split.test)]
             plain["length"] = self.held_out[card.name].length
+            if self.strata is not None:
+                plain["strata"] = self.strata.digest
         else:
             plain["examples"] = _digest_examples(self.labelled[card.name])
         return settings.fingerprint(plain)
 
-    def score(self, job: ScoreJob, cell: Cell, checkpoint: Checkpoint, *, progress: bool) -> Scores:
+    def score(
+        self,
+        job: ScoreJob,
+        cell: Cell,
+        checkpoint: Checkpoint | PretrainedCheckpoint,
+        *,
+        progress: bool,
+    ) -> Scores:
         """Score one checkpoint on one task."""
-        device = _device(cell)
+        device, encoding = _device(cell), self.encoding(cell.arm)
         if job.way is None:
             model = checkpoint.model().to(device)
             return self.held_out[job.card.name].score(
-                model, variant=cell.arm.name, seed=cell.seed, device=device, progress=progress
+                model,
+                variant=cell.arm.name,
+                seed=cell.seed,
+                device=device,
+                progress=progress,
+                encoding=encoding,
             )
         scores, record = score_classification(
             job.card,
@@ -206,6 +261,7 @@ class Scorer:
             seed=cell.seed,
             config=cell.arm.settings.finetune,
             device=device,
+            encoding=encoding,
         )
         path = checkpoint.folder / Path(job.file).with_suffix(".json")
         atomic.write_json(path, record)
@@ -214,11 +270,33 @@ class Scorer:
     def work(self, cell: Cell, folder: Path, *, progress: bool) -> None:
         """Do whatever a cell still lacks: training, then each table of scores."""
         self._record(cell, folder)
-        checkpoint = fit(cell.run, folder, progress=progress)
-        for job in self.jobs(cell.arm):
+        checkpoint = self._checkpoint(cell, folder, progress=progress)
+        for job in self.jobs(cell):
             path = folder / job.file
             if not path.is_file():
                 self.score(job, cell, checkpoint, progress=progress).write(path)
+
+    def _checkpoint(
+        self, cell: Cell, folder: Path, *, progress: bool
+    ) -> Checkpoint | PretrainedCheckpoint:
+        """Train the cell's model, or take the checkpoint that its arm is."""
+        arm = cell.arm
+        if arm.source is None:
+            return fit(cell.run, folder, progress=progress)
+        checkpoint = PretrainedCheckpoint(
+            folder=folder, source=arm.source, config=arm.settings.model, seed=cell.seed
+        )
+        if not (folder / RECORD).is_file():
+            atomic.write_json(folder / RECORD, checkpoint.record(self._tokens_per_base(arm)))
+        return checkpoint
+
+    def _tokens_per_base(self, arm: Arm) -> float:
+        """Count an arm's tokens per base in the middle of the first test or training chromosome."""
+        chrom = (*self.study.split.test, *self.study.split.train)[0]
+        length = self.study.genome.lengths[chrom]
+        first = max(0, (length - _SAMPLE) // 2)
+        codes = self.study.genome.codes(chrom, first, min(length, first + _SAMPLE))
+        return len(self.encoding(arm).tokenizer.encode_codes(codes)) / len(codes)
 
     def _record(self, cell: Cell, folder: Path) -> None:
         """Write beside a cell's weights what its numbers come from.
@@ -236,7 +314,7 @@ class Scorer:
                 "digest": genome.digest,
                 "chromosomes": {name: genome.digests[name] for name in genome.names},
             },
-            "tasks": {job.file: self._digest(job.card) for job in self.jobs(cell.arm)},
+            "tasks": {job.file: self._digest(job.card) for job in self.jobs(cell)},
             "environments": before if now in before else [*before, now],
         }
         atomic.write_json(path, content)

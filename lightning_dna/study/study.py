@@ -17,6 +17,7 @@ from lightning_dna.data.source import SIMULATED, open_genome
 from lightning_dna.errors import ConfigError, ResultsError, unknown_name
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
+from lightning_dna.study.model_source import PretrainedSource, with_places
 from lightning_dna.study.recipe import Arm, Recipe, load_recipe, parse_recipe, resolve_arms
 from lightning_dna.study.views import compared_metrics
 from lightning_dna.tasks.card import TaskCard, load_suite
@@ -69,6 +70,11 @@ class Study:
         return self.arms[self.recipe.baseline]
 
     @property
+    def trained(self) -> list[Arm]:
+        """The arms that are trained here; the others are checkpoints."""
+        return [arm for arm in self.arms.values() if arm.source is None]
+
+    @property
     def tasks_root(self) -> Path | None:
         """The folder in which task files are looked up first."""
         return Path(self.recipe.tasks_root) if self.recipe.tasks_root else None
@@ -80,7 +86,17 @@ class Study:
     def cell(self, arm: Arm, seed: int) -> Cell:
         """Return the cell of one arm and seed."""
         run = arm.settings.run(seed)
-        return Cell(arm=arm, seed=seed, run=run, run_id=run_id(run, self.genome.digest))
+        digest = self.genome.digest
+        name = (
+            run_id(run, digest) if arm.source is None else checkpoint_id(arm.source, seed, digest)
+        )
+        return Cell(arm=arm, seed=seed, run=run, run_id=name)
+
+
+def checkpoint_id(source: PretrainedSource, seed: int, genome_digest: str) -> str:
+    """Hash what decides a checkpoint and what is made of it, wherever its files lie."""
+    content = {"format": FORMAT, "genome": genome_digest, "seed": seed}
+    return settings.fingerprint({**content, "pretrained": source.identity})
 
 
 def run_id(run: RunConfig, genome_digest: str) -> str:
@@ -223,7 +239,8 @@ def _check_against_cards(
         ConfigError: If a planned comparison or a margin names what the suite does not measure, or
             an arm has the name of a baseline of a task.
     """
-    measured = compared_metrics(cards)
+    annotated = arms[recipe.baseline].settings.data.annotation is not None
+    measured = compared_metrics(cards, annotated=annotated)
     for row in recipe.comparison.planned:
         task, _, metric = row.partition(":")
         place = f"{where}: comparison.planned"
@@ -262,10 +279,15 @@ def _with_absolute_paths(content: Mapping[str, Any], beside: Path) -> dict[str, 
     fixed = dict(content)
     data = (fixed.get("shared") or {}).get("data")
     if isinstance(data, Mapping):
-        paths = {key: absolute(data[key]) for key in ("genome", "repeat_bed") if key in data}
+        paths = {
+            key: absolute(data[key])
+            for key in ("genome", "repeat_bed", "annotation")
+            if key in data
+        }
         if paths.get("genome") and data["genome"] == SIMULATED:
             del paths["genome"]
         fixed["shared"] = {**fixed["shared"], "data": {**data, **paths}}
+    fixed = with_places(fixed, absolute)
     if "tasks_root" in fixed:
         fixed["tasks_root"] = absolute(fixed["tasks_root"])
     suite = str(fixed.get("suite"))

@@ -58,7 +58,7 @@ def tune(study: Study, folder: Path) -> str:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
         searches = {}
-        for arm in study.arms.values():
+        for arm in study.trained:
             searches[arm.name] = _search(arm, study, folder, storage)
             frames = [_log(name, search) for name, search in searches.items()]
             trials = pd.concat(frames, ignore_index=True)
@@ -79,7 +79,9 @@ def _check(study: Study, config: TuneConfig) -> None:
         )
     for key, range_ in config.space.items():
         check_range(f"tune.space.{key}", range_)
-    for arm in study.arms.values():
+    if not study.trained:
+        raise ConfigError("every arm is a checkpoint, and none is trained: nothing can be tuned.")
+    for arm in study.trained:
         for key, range_ in config.space.items():
             for value in examples(range_):
                 _settings_with(arm, {key: value})
@@ -265,7 +267,10 @@ def _tuned_recipe(study: Study, best: Mapping[str, Mapping[str, Any]]) -> dict[s
     recipe["arms"] = {}
     for arm in study.arms.values():
         changes: dict[str, Any] = {}
-        for key, value in {**arm.changes, **best[arm.name]}.items():
+        declared = dict(arm.changes)
+        if arm.source is not None:
+            declared["model.pretrained"] = str(arm.source.folder)
+        for key, value in {**declared, **best.get(arm.name, {})}.items():
             changes = settings.assign(changes, key.split("."), value)
         recipe["arms"][arm.name] = changes
     return recipe

@@ -1,12 +1,13 @@
 """Views of per-example scores as the statistics room's predictions: one task name for each view.
 
 A held-out task has the views ``TASK`` (test chromosomes), ``TASK/repeat`` and ``TASK/unique`` (its
-strata), ``TASK/train`` (windows of the training chromosomes) and ``TASK/gap`` (training minus
-held-out, which is a contrast of two example sets and is made in the comparison).
+strata), with an annotation one for each further stratum, such as ``TASK/codon_1`` or
+``TASK/gc_30_40``, ``TASK/train`` (windows of the training chromosomes) and ``TASK/gap`` (training
+minus held-out, which is a contrast of two example sets and is made in the comparison).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.strata import SEPARATOR, annotated_names
 
 MLM_METRICS = ("mlm_accuracy", "bits_per_base", "cross_entropy")
 # Cross-entropy is bits per base times ln 2: an estimate people look for, not a second comparison.
@@ -21,8 +23,15 @@ COMPARED_MLM = ("mlm_accuracy", "bits_per_base")
 _SUMS = ["masked", "correct", "nats"]
 
 
-def compared_metrics(cards: Iterable[TaskCard]) -> dict[str, tuple[str, ...]]:
+def compared_metrics(
+    cards: Iterable[TaskCard], *, annotated: bool = False
+) -> dict[str, tuple[str, ...]]:
     """Return the views that a suite can have, each with the metrics that are compared on it.
+
+    Args:
+        cards: The suite's cards.
+        annotated: Whether held-out bases are told apart by an annotation. Classes of repeats are
+            not listed: which there are is known when their file is read.
 
     Example:
         >>> card = TaskCard(name="bases", kind="heldout_mlm", title="x", train_windows=False)
@@ -33,6 +42,7 @@ def compared_metrics(cards: Iterable[TaskCard]) -> dict[str, tuple[str, ...]]:
     for card in cards:
         if card.kind == "heldout_mlm":
             parts = ("", "/repeat", "/unique", *(("/train", "/gap") if card.train_windows else ()))
+            parts += tuple(f"/{name}" for name in annotated_names()) if annotated else ()
             found |= {f"{card.name}{part}": COMPARED_MLM for part in parts}
         else:
             found |= {f"{card.name}/{way}": card.metrics for way in card.ways}
@@ -49,16 +59,24 @@ def mlm_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
     views: dict[str, list[Predictions]] = {}
     for task, frame in scores.groupby("task", sort=False):
         held_out = frame[frame["part"] == "test"]
-        pieces = {
-            f"{task}": held_out,
-            f"{task}/repeat": held_out[held_out["stratum"] == "repeat"],
-            f"{task}/unique": held_out[held_out["stratum"] == "unique"],
-            f"{task}/train": frame[frame["part"] == "train"],
-        }
+        pieces = {f"{task}": held_out}
+        pieces |= {f"{task}/{name}": piece for name, piece in _by_stratum(held_out)}
+        pieces[f"{task}/train"] = frame[frame["part"] == "train"]
         views |= {
             name: mlm_predictions(name, piece) for name, piece in pieces.items() if len(piece)
         }
     return {name: view for name, view in views.items() if view}
+
+
+def _by_stratum(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of each name that strata are made of; repeats first, then what comes."""
+    labels = scores["stratum"].unique().tolist()
+    names = dict.fromkeys(name for label in labels for name in label.split(SEPARATOR))
+    known = ("repeat", "unique", *annotated_names())
+    for name in (*known, *(name for name in sorted(names) if name not in known)):
+        members = [label for label in labels if name in label.split(SEPARATOR)]
+        if members:
+            yield name, scores[scores["stratum"].isin(members)]
 
 
 def chromosome_views(scores: pd.DataFrame) -> dict[tuple[str, str, str], list[Predictions]]:

@@ -47,9 +47,10 @@ _COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 _ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
-    "mlm": {"part": ("train", "test"), "stratum": ("repeat", "unique")},
+    "mlm": {"part": ("train", "test")},
     "classification": {"split": ("test",)},
 }
+_STRATA = ("repeat", "unique")  # further names may follow, see `lightning_dna.tasks.strata`
 _KEYS = {
     "mlm": ["task", "variant", "seed", "part", "example_id", "stratum"],
     "classification": ["task", "variant", "seed", "example_id"],
@@ -61,8 +62,9 @@ class Scores:
     """A table of per-example scores of one kind.
 
     ``mlm``: one row per window and stratum: ``task, variant, seed, example_id, cluster_id, chrom,
-    part`` (train | test), ``stratum`` (repeat | unique), ``masked`` (hidden bases, 1 or more),
-    ``correct`` (of these), ``nats`` (sum of -ln P(true base)).
+    part`` (train | test), ``stratum`` (repeat | unique, and with an annotation what else is known
+    of the bases, ``unique+intron+gc_30_40``), ``masked`` (hidden bases, 1 or more), ``correct`` (of
+    these), ``nats`` (sum of -ln P(true base)).
 
     ``classification``: one row per example: ``task, variant, seed, example_id, cluster_id, label,
     prediction, score`` (P(class 1) if there are two classes, else NaN), ``split`` (test).
@@ -172,6 +174,10 @@ def _check_mlm(frame: pd.DataFrame) -> None:
     """Check the sums of hidden bases."""
     _refuse(frame, frame["masked"] < 1, "masked must be 1 or more", "mlm")
     _refuse(frame, frame["correct"] > frame["masked"], "correct cannot exceed masked", "mlm")
+    first = frame["stratum"].str.partition("+")[0]
+    _refuse(
+        frame, ~first.isin(_STRATA), f"stratum must be one of {_STRATA}, alone or before a +", "mlm"
+    )
     wrong = ~np.isfinite(frame["nats"]) | (frame["nats"] < 0)
     _refuse(frame, wrong, "nats must be finite and 0 or more", "mlm")
 

@@ -26,7 +26,9 @@ HELDOUT_BASELINES = (
     "majority",
     *(f"markov_{order}" for order in range(1, MAX_MARKOV_ORDER + 1)),
 )
-CLASSIFICATION_BASELINES = ("majority", "kmer_logistic", "onehot_cnn")
+# Networks: trained from random initial weights, so that every seed has its own.
+TRAINED_BASELINES = ("onehot_cnn", "gb_cnn", "gb_cnn_fixed", "convnova_like", "enformer_like")
+CLASSIFICATION_BASELINES = ("majority", "kmer_logistic", *TRAINED_BASELINES)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OWN_FIELDS: Mapping[str, frozenset[str]] = {
@@ -114,7 +116,10 @@ class TaskCard:
         metrics: Metrics to report. Default: ``mlm_accuracy`` and ``bits_per_base`` for
             ``heldout_mlm``, ``mcc`` and ``accuracy`` otherwise.
         baselines: Baselines scored beside the arms: ``majority`` and ``markov_1`` to ``markov_5``
-            for ``heldout_mlm``; ``majority``, ``kmer_logistic`` and ``onehot_cnn`` otherwise.
+            for ``heldout_mlm``; otherwise ``majority``, ``kmer_logistic`` and the networks
+            ``onehot_cnn``, ``gb_cnn`` (of GenomicBenchmarks, as published), ``gb_cnn_fixed``
+            (without its second sigmoid), ``convnova_like`` and ``enformer_like``. Adding one scores
+            that one alone.
         window_length: Bases of a window; ``None`` for the study's ``data.length``.
         mask_fraction: Share of the bases that are hidden, in (0, 1).
         mask_seed: Seed of the hidden positions: part of the task, not of a run.

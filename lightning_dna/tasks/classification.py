@@ -12,13 +12,15 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
+from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.examples import Examples
 from lightning_dna.errors import unknown_name
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.kmer_logistic import kmer_logistic
 from lightning_dna.tasks.baselines.onehot_cnn import onehot_cnn
-from lightning_dna.tasks.card import TaskCard, Way
+from lightning_dna.tasks.baselines.supervised import NETWORKS, supervised_baseline
+from lightning_dna.tasks.card import CLASSIFICATION_BASELINES, TaskCard, Way
 from lightning_dna.tasks.examples import LabelledTask
 from lightning_dna.tasks.logistic import choose_logistic
 from lightning_dna.training.config import FineTuneConfig
@@ -27,7 +29,6 @@ from lightning_dna.training.finetune import embed, finetune
 Probabilities = npt.NDArray[np.float64]
 Record = dict[str, Any]
 
-BASELINES = ("majority", "kmer_logistic", "onehot_cnn")
 _PROBES = ("frozen", "random")  # the others update all weights
 _FROM_PRETRAINED = ("frozen", "full")  # the others start from initial weights
 
@@ -43,6 +44,7 @@ def score_classification(
     seed: int,
     config: FineTuneConfig,
     device: str = "cpu",
+    encoding: Encoding = CHARACTERS,
 ) -> tuple[Scores, Record]:
     """Adapt a model to a task in one way and score the test examples.
 
@@ -60,6 +62,7 @@ def score_classification(
         seed: Seed of the run: head, order of examples, dropout.
         config: Settings of fine-tuning and probe, the same for every arm.
         device: Where to compute.
+        encoding: How sequences become the ids that the model reads.
 
     Returns:
         Scores with the task name ``"<card>/<way>"``, and a record with the keys ``way``,
@@ -76,9 +79,9 @@ def score_classification(
     started = time.perf_counter()
     start = model if way in _FROM_PRETRAINED else untrained
     if way in _PROBES:
-        probabilities, record = _probe(start, task, config, device)
+        probabilities, record = _probe(start, task, config, device, encoding)
     else:
-        probabilities, record = _full(start, task, config, seed, device)
+        probabilities, record = _full(start, task, config, seed, device, encoding)
     name = f"{card.name}/{way}"
     scores = _scores(name, task.test, probabilities, variant=variant, seed=seed)
     return scores, {
@@ -99,9 +102,9 @@ def score_baseline(
     Args:
         card: The task's card.
         task: Its examples.
-        name: ``majority``, ``kmer_logistic`` or ``onehot_cnn``; also the variant in the table.
-        seed: Seed; only ``onehot_cnn`` depends on it.
-        device: Where ``onehot_cnn`` trains.
+        name: One of ``CLASSIFICATION_BASELINES``; also the variant in the table.
+        seed: Seed of the networks; the others have no randomness.
+        device: Where the networks train.
 
     Raises:
         ConfigError: If the name is unknown.
@@ -128,7 +131,17 @@ def fit_baseline(
         return onehot_cnn(
             task.train, task.valid, test_codes, n_classes=n_classes, seed=seed, device=device
         )
-    raise unknown_name("baseline", name, BASELINES)
+    if name in NETWORKS:
+        return supervised_baseline(
+            name,
+            task.train,
+            task.valid,
+            test_codes,
+            n_classes=n_classes,
+            seed=seed,
+            device=device,
+        )
+    raise unknown_name("baseline", name, CLASSIFICATION_BASELINES)
 
 
 def relabel(scores: Scores, task: str) -> Scores:
@@ -141,11 +154,15 @@ def relabel(scores: Scores, task: str) -> Scores:
 
 
 def _probe(
-    model: LanguageModel, task: LabelledTask, config: FineTuneConfig, device: str
+    model: LanguageModel,
+    task: LabelledTask,
+    config: FineTuneConfig,
+    device: str,
+    encoding: Encoding,
 ) -> tuple[Probabilities, Record]:
     """Fit a linear probe on frozen embeddings; predict the test examples."""
     train, valid, test = (
-        embed(model, part.codes, device=device).astype(np.float64)
+        embed(model, part.codes, device=device, encoding=encoding).astype(np.float64)
         for part in (task.train, task.valid, task.test)
     )
     scaler = StandardScaler().fit(train)
@@ -170,7 +187,12 @@ def _probe(
 
 
 def _full(
-    model: LanguageModel, task: LabelledTask, config: FineTuneConfig, seed: int, device: str
+    model: LanguageModel,
+    task: LabelledTask,
+    config: FineTuneConfig,
+    seed: int,
+    device: str,
+    encoding: Encoding,
 ) -> tuple[Probabilities, Record]:
     """Fine-tune all weights; predict the test examples."""
     tuned = finetune(
@@ -181,6 +203,7 @@ def _full(
         n_classes=len(task.classes),
         seed=seed,
         device=device,
+        encoding=encoding,
     )
     return tuned.predict(task.test), {
         "parameters_updated": tuned.parameters_updated,

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.masking import evaluation_mask
 from lightning_dna.data.windows import Windows, tile
 from lightning_dna.errors import ConfigError, DataError, unknown_name
@@ -24,6 +25,8 @@ from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.strata import SOFT_MASK_STRATA, GenomeStrata, Labels
+from lightning_dna.tasks.token_marginals import BaseMarginals, token_log_probabilities
 from lightning_dna.tokenizers.character import CharacterTokenizer
 
 Part = Literal["train", "test"]
@@ -31,7 +34,6 @@ Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 TOKENS_PER_BATCH = 16_384
-_STRATA = ("unique", "repeat")  # indexed by the soft mask
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,12 +45,15 @@ class WindowBases:
         codes: Base codes 0 to 4, shape ``(windows, length)``.
         repeat: Soft-masked bases, shape ``(windows, length)``.
         hidden: Bases to be predicted, shape ``(windows, length)``.
+        strata: Stratum of each base, as a place in the task's ``labels``, shape ``(windows,
+            length)``; ``None`` where repeats alone are told apart.
     """
 
     windows: Windows
     codes: Codes
     repeat: Flags
     hidden: Flags
+    strata: Labels | None = None
 
 
 Predictor = Callable[[WindowBases], Floats]
@@ -84,24 +89,36 @@ class HeldoutMLM:
     """The task on one genome: its windows, and the scores of a model on them.
 
     Windows cover the test chromosomes without overlap; repeats are always kept, whatever the study
-    trains on, and are told apart by stratum. If the card says so, as many windows of the training
+    trains on, and are told apart by stratum; with `GenomeStrata` so are codon positions, exons,
+    introns, GC content and classes of repeats. If the card says so, as many windows of the training
     chromosomes, evenly spread, are scored too.
 
     A masked model sees ``[MASK]`` at all hidden positions of a window. A next-token model sees the
     sequence as it is, and position i is predicted from the positions before i: from one side only,
-    but with none of them hidden. Probabilities are renormalised over A, C, G and T.
+    but with none of them hidden. Probabilities are renormalised over A, C, G and T. A masked model
+    over longer tokens is scored on the very same bases, see
+    :mod:`lightning_dna.tasks.token_marginals`, which says what that can and cannot correct for.
 
     Args:
         card: A card of kind ``heldout_mlm``.
         genome: The genome.
         split: Its chromosomes for training and test.
         length: Window length in bases where the card does not fix one.
+        strata: What else is known of the bases; ``None``: repeats alone are told apart.
 
     Raises:
         ConfigError: If the card is of another kind, or the split has no test chromosome.
+        DataError: If the annotation has nothing on a chromosome that is scored.
     """
 
-    def __init__(self, card: TaskCard, genome: Genome, split: ChromosomeSplit, length: int) -> None:
+    def __init__(
+        self,
+        card: TaskCard,
+        genome: Genome,
+        split: ChromosomeSplit,
+        length: int,
+        strata: GenomeStrata | None = None,
+    ) -> None:
         if card.kind != "heldout_mlm":
             raise ConfigError(
                 f"task '{card.name}' is of kind '{card.kind}'; expected 'heldout_mlm'."
@@ -115,6 +132,10 @@ class HeldoutMLM:
         self.genome = genome
         self.split = split
         self.length = card.window_length or length
+        self.strata = strata
+        self.labels = SOFT_MASK_STRATA if strata is None else strata.labels
+        if strata is not None:
+            strata.check(chrom for part in self.parts for chrom in split.part(part))
         self._windows: dict[str, Windows] = {}
 
     @property
@@ -154,6 +175,7 @@ class HeldoutMLM:
         """Read some windows from the genome."""
         stored = np.empty((len(windows), self.length), dtype=np.uint8)
         hidden = np.empty(stored.shape, dtype=np.bool_)
+        strata = None if self.strata is None else np.empty(stored.shape, dtype=np.int64)
         for index in np.unique(windows.chrom_index).tolist():
             chrom = windows.chroms[index]
             rows = np.flatnonzero(windows.chrom_index == index)
@@ -161,10 +183,14 @@ class HeldoutMLM:
             stored[rows] = self.genome.stored(chrom)[starts[:, None] + np.arange(self.length)]
             codes = np.bitwise_and(stored[rows], np.uint8(CODE_BITS))
             hidden[rows] = hidden_positions(self.card, chrom, starts, codes)
+            if self.strata is not None and strata is not None:
+                soft = (stored[rows] & SOFT_MASK) != 0
+                strata[rows] = self.strata.of_windows(chrom, starts, codes, soft)
         return WindowBases(
             windows=windows,
             codes=np.bitwise_and(stored, np.uint8(CODE_BITS)),
             repeat=(stored & SOFT_MASK) != 0,
+            strata=strata,
             hidden=hidden,
         )
 
@@ -176,6 +202,7 @@ class HeldoutMLM:
         seed: int,
         device: str | torch.device = "cpu",
         progress: bool = False,
+        encoding: Encoding = CHARACTERS,
     ) -> Scores:
         """Score a language model on every hidden base.
 
@@ -185,22 +212,36 @@ class HeldoutMLM:
             seed: Training seed of the model.
             device: Where to compute.
             progress: Show a bar on stderr.
+            encoding: How sequences become the ids that the model reads.
 
         Returns:
             One row per window and stratum with a hidden base.
 
         Raises:
-            ConfigError: If the windows are longer than the model reaches.
+            ConfigError: If the windows are longer than the model reaches, or it is a next-token
+                model over tokens of several bases.
             DataError: If nothing is hidden, or the model's output is not finite.
         """
-        model.config.check_length(self.length, part=f"arm '{variant}' on task '{self.card.name}'")
         with _evaluating(model, device):
             return self.score_with(
-                lambda batch: model_log_probabilities(model, batch, device=device),
+                self._predictor(model, encoding, variant, device),
                 variant=variant,
                 seed=seed,
                 progress=progress,
             )
+
+    def _predictor(
+        self, model: LanguageModel, encoding: Encoding, variant: str, device: str | torch.device
+    ) -> Predictor:
+        """Return what gives a model's probabilities at the hidden bases of a batch."""
+        if encoding.by_base:
+            part = f"arm '{variant}' on task '{self.card.name}'"
+            model.config.check_length(self.length, part=part)
+            return lambda batch: model_log_probabilities(model, batch, device=device)
+        marginals = BaseMarginals(encoding.tokenizer)
+        return lambda batch: token_log_probabilities(
+            model, batch.codes, batch.hidden, encoding, marginals, device=device
+        )
 
     def score_with(
         self,
@@ -258,12 +299,14 @@ class HeldoutMLM:
                 f"none at all; did its training diverge? Look at its curves."
             )
         correct = log_probabilities.argmax(axis=1) == truth
-        # Cell of each hidden base: its window, and within it unique (0) or repeat (1).
-        cell = 2 * row + batch.repeat[row, column]
-        cells = 2 * len(batch.windows)
+        # Cell of each hidden base: its window, and within it its stratum.
+        labels = np.array(self.labels, dtype=object)
+        stratum = batch.repeat if batch.strata is None else batch.strata
+        cell = len(labels) * row + stratum[row, column]
+        cells = len(labels) * len(batch.windows)
         masked = np.bincount(cell, minlength=cells)
         filled = np.flatnonzero(masked)
-        window = filled // 2
+        window = filled // len(labels)
         chroms = np.array(batch.windows.chroms, dtype=object)
         chrom = chroms[batch.windows.chrom_index[window]]
         block = batch.windows.starts[window] // self.card.cluster_length
@@ -272,7 +315,7 @@ class HeldoutMLM:
                 "example_id": batch.windows.example_ids().astype(object)[window],
                 "cluster_id": [f"{c}:{b}" for c, b in zip(chrom, block.tolist(), strict=True)],
                 "chrom": chrom,
-                "stratum": np.array(_STRATA, dtype=object)[filled % 2],
+                "stratum": labels[filled % len(labels)],
                 "masked": masked[filled].astype(np.int64),
                 "correct": np.bincount(cell, correct, minlength=cells)[filled].astype(np.int64),
                 "nats": np.maximum(np.bincount(cell, nats, minlength=cells)[filled], 0.0),

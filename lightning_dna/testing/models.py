@@ -13,6 +13,7 @@ The checks need no pytest themselves, only the fixtures.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.cost import parameter_counts
 from lightning_dna.models.initialisation import initialise
 from lightning_dna.models.language_model import LanguageModel, build_model
+from lightning_dna.models.variants import VARIANTS, variant_config
 
 TOKENS = (7, 11)  # the four bases of the character tokenizer
 LEAK, REACH = 1e-13, 1e-10  # float64 gradients: below is rounding, above is signal
@@ -44,6 +46,24 @@ def random_tokens(batch: int, length: int, *, seed: int = 0) -> Tensor:
     """Draw bases from a seed."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(*TOKENS, (batch, length), generator=generator)
+
+
+def toy_variant(name: str, **changes: Any) -> ModelConfig:
+    """Return a row of the variant table at toy size: 12 channels, two layers or one pattern.
+
+    Example:
+        >>> toy_variant("dnabert2").layers
+        2
+    """
+    row = VARIANTS[name].changes
+    toy = {"width": 12, "heads": 3, "layers": 2, "max_length": 24, "hyena_filter_width": 8}
+    if isinstance(row.get("mixer"), tuple):
+        toy["layers"] = len(row["mixer"])
+    if row.get("attention_reach") is not None:
+        toy["attention_reach"] = 3
+    if row.get("embedding") == "one_hot":  # a channel for each token
+        toy["vocab_size"] = 12
+    return variant_config(name, **{**toy, **changes})
 
 
 def expected_reach(config: ModelConfig, length: int, *, layers: int, first: int = 0) -> Tensor:
@@ -71,8 +91,11 @@ def _reach_of_a_layer(config: ModelConfig, offset: Tensor, layer: int) -> Tensor
         seen = offset.abs() <= config.attention_reach
     if name in ("convolution", "dilated"):
         step = 2 ** (layer % config.convolution_cycle) if name == "dilated" else 1
-        taps = config.convolution_taps - 1 if config.causal else config.convolution_taps // 2
-        seen = (offset % step == 0) & (offset.abs() <= taps * step)
+        taps = config.convolution_taps
+        if layer == 0 and config.convolution_first_taps is not None:
+            taps = config.convolution_first_taps
+        furthest = step * (taps - 1 if config.causal else taps // 2)
+        seen = (offset % step == 0) & (offset.abs() <= furthest)
     return seen & (offset <= 0) if config.causal else seen
 
 
@@ -183,7 +206,7 @@ class MixerContract:
         """``flops_per_base`` agrees with torch's own counter on products and convolutions."""
         counted = mixer.flops_per_base(self.length)  # type: ignore[operator]
         assert all(flops > 0 for flops in counted.values())
-        expected = counted["projection"] + counted.get("attention", 0.0)
+        expected = counted.get("projection", 0.0) + counted.get("attention", 0.0)
         decomposed = sdpa_kernel(SDPBackend.MATH)  # the counter does not know the CPU's fused one
         with FlopCounterMode(display=False) as counter, decomposed, torch.no_grad():
             mixer(random_normal(2, self.length, config.width), None)

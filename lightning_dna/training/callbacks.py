@@ -13,13 +13,15 @@ import pandas as pd
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 from tqdm import tqdm
 
 from lightning_dna import atomic
-from lightning_dna.data.batches import Batch
+from lightning_dna.data.batches import IGNORE, Batch
 from lightning_dna.errors import ConfigError
 from lightning_dna.training.modules import LanguageModule
 
+_STEPS_BETWEEN_VARIANCES = 20  # or they would slow a short training down
 OnValidation = Callable[[int, Mapping[str, float]], None]
 
 
@@ -59,6 +61,41 @@ class Stopwatch:
             self.start()
 
 
+class WeightSums:
+    """Mean over steps of what the loss is divided by, where targets have weights.
+
+    A policy that lets repeats count less moves the model by a mean over the weights of a batch, so
+    this sum says how much evidence a step had. Without weights it is the number of targets, and
+    nothing is kept.
+    """
+
+    def __init__(self) -> None:
+        self.total: Tensor | float = 0.0
+        self.steps = 0
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch; nothing waits for the device."""
+        if batch.weights is not None:
+            self.total = self.total + (batch.weights * (batch.targets != IGNORE)).sum()
+            self.steps += 1
+
+    def mean_and_reset(self) -> dict[str, float]:
+        """Return the mean since the last call as a column of the curve; none without weights."""
+        if not self.steps:
+            return {}
+        mean = float(self.total) / self.steps
+        self.total, self.steps = 0.0, 0
+        return {"weight_sum": mean}
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what a resumed run needs."""
+        return {"total": float(self.total), "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from a saved state."""
+        self.total, self.steps = state["total"], int(state["steps"])
+
+
 class Follow(Callback):
     """Validates at fixed shares of the steps and keeps the learning curve.
 
@@ -95,6 +132,7 @@ class Follow(Callback):
         self.on_validation = on_validation
         self.rows: list[dict[str, float]] = []
         self.padded = 0.0
+        self.weights = WeightSums()
         self.stopwatch = Stopwatch()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -113,6 +151,7 @@ class Follow(Callback):
         assert isinstance(pl_module, LanguageModule)  # noqa: S101 - fit builds no other
         step = trainer.global_step
         self.padded += batch.input_ids.numel() - batch.tokens
+        self.weights.add(batch)
         validate = step % self.validation_interval == 0 or step == self.total_steps
         if validate or step % self.point_interval == 0:
             with self.stopwatch.paused():
@@ -131,18 +170,17 @@ class Follow(Callback):
         Raises:
             DivergedError: If a loss is not finite.
         """
+        rare = self.point_interval >= _STEPS_BETWEEN_VARIANCES
         row = {
             "step": step,
             "tokens": step * self.tokens_per_step,
             "length": batch.length,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "train_loss": float(module.train_loss.compute()),
-            "train_accuracy": float(module.train_accuracy.compute()),
+            **module.step_log.point(trainer.optimizers[0] if validate or rare else None),
             "valid_loss": math.nan,
             "valid_accuracy": math.nan,
         }
-        module.train_loss.reset()
-        module.train_accuracy.reset()
+        row |= self.weights.mean_and_reset()
         if validate and self.batches:
             row |= self.validate(module)
         for name in ("train_loss", "valid_loss") if validate and self.batches else ("train_loss",):
@@ -177,12 +215,19 @@ class Follow(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
-        return {"rows": self.rows, "padded": self.padded, "seconds": self.stopwatch.seconds}
+        return {
+            "rows": self.rows,
+            "padded": self.padded,
+            "weights": self.weights.state_dict(),
+            "seconds": self.stopwatch.seconds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.rows = list(state_dict["rows"])
         self.padded = state_dict["padded"]
+        if "weights" in state_dict:  # a resume point of an older version has none
+            self.weights.load_state_dict(state_dict["weights"])
         self.stopwatch.seconds = state_dict["seconds"]
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lightning_dna import settings
-from lightning_dna.data.config import DataConfig
+from lightning_dna.data.config import YOUNGER_FIELDS as YOUNGER_DATA_FIELDS
+from lightning_dna.data.config import DataConfig, file_digest
+from lightning_dna.data.length_schedule import YOUNGER_FIELDS as YOUNGER_SCHEDULE_FIELDS
 from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.errors import ConfigError
-from lightning_dna.models.config import YOUNGER_FIELDS, ModelConfig
+from lightning_dna.models.choices import YOUNGER_FIELDS
+from lightning_dna.models.config import ModelConfig
 
 __all__ = [
     "BudgetConfig",
@@ -29,8 +32,16 @@ _WITHOUT_EFFECT = (
     "logger",
     "num_workers",
     "threads",
+    "activation_checkpointing",
 )
-_SEQUENCE_SOURCE = ("genome", "simulation", "repeat_bed")
+# Files: what they hold counts, not where they lie; an annotation does nothing to the training.
+_FILES = ("genome", "simulation", "repeat_bed", "annotation")
+# Settings that did not exist when the first runs were made, by section.
+_YOUNGER = {
+    "data": YOUNGER_DATA_FIELDS,
+    "model": YOUNGER_FIELDS,
+    "length_schedule": YOUNGER_SCHEDULE_FIELDS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +131,8 @@ class TrainerConfig:
         num_workers: Processes that prepare batches; 0 prepares them in the training process, which
             is faster here.
         threads: Threads of torch within one operation; ``None`` leaves torch's choice.
+        activation_checkpointing: Keep only every block's input for the backward pass, which then
+            computes the rest again: less memory for about a third more time, same weights.
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -130,6 +143,7 @@ class TrainerConfig:
     logger: Literal["csv", "tensorboard", "wandb", "mlflow", "comet", "none"] = "csv"
     num_workers: int = 0
     threads: int | None = None
+    activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -234,11 +248,10 @@ class RunConfig:
                 f"budget.tokens_per_step is {self.budget.tokens_per_step}, less than one window of "
                 f"data.length {self.data.length}; a step holds at least one window."
             )
-        if self.length_schedule.kind != "fixed" and self.length_schedule.start > self.data.length:
-            raise ConfigError(
-                f"length_schedule.start is {self.length_schedule.start}, above data.length "
-                f"{self.data.length}; start with shorter rows."
-            )
+        self.length_schedule.check_against(
+            self.data.length,
+            equal_windows=self.data.repeats in ("keep", "hard-mask", "downweight"),
+        )
 
 
 def deciding_settings(run: RunConfig) -> dict[str, Any]:
@@ -248,14 +261,19 @@ def deciding_settings(run: RunConfig) -> dict[str, Any]:
     are settings that did not exist when the first runs were made, unless they are used.
     """
     content: dict[str, Any] = settings.plain(run)
-    usual = ModelConfig()
-    for name in YOUNGER_FIELDS:
-        if getattr(run.model, name) == getattr(usual, name):
-            del content["model"][name]
+    for section, names in _YOUNGER.items():
+        found = getattr(run, section)
+        usual = type(found)()
+        for name in names:
+            if getattr(found, name) == getattr(usual, name):
+                del content[section][name]
     for name in _WITHOUT_EFFECT:
         del content["trainer"][name]
-    for name in _SEQUENCE_SOURCE:
+    for name in _FILES:
         del content["data"][name]
+    if run.data.repeat_classes and run.data.repeat_bed:
+        # Which class each repeat is does not show in the genome's digest.
+        content["repeat_file"] = file_digest(run.data.repeat_bed)
     return content
 
 

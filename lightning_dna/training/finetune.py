@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.examples import (
     Examples,
-    Indices,
     batches_by_length,
     sequence_lengths,
     shuffled_batches,
@@ -33,20 +32,38 @@ from lightning_dna.genome.alphabet import Codes
 from lightning_dna.models.heads import ClassificationHead, mean_pool
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.stats.metrics import METRICS
-from lightning_dna.tokenizers.character import CharacterTokenizer
 from lightning_dna.training.config import FineTuneConfig
+from lightning_dna.training.sequences import (
+    checked_rows,
+    in_input_order,
+    labelled_batches,
+    of_bases,
+    padded_batch,
+    padded_rows,
+)
 
-Number = TypeVar("Number", np.float32, np.float64)
+__all__ = [
+    "FineTuned",
+    "SequenceClassifier",
+    "embed",
+    "finetune",
+    "padded_batch",
+    "predict",
+    "selection_metric",
+    "train_classifier",
+]
 
-_TOKENIZER = CharacterTokenizer()
 _PREDICTION_TOKENS = 16_384  # of a padded batch without gradients: bounds memory, fills a CPU
 
 
 class SequenceClassifier(nn.Module):
-    """A backbone, the mean over its real positions, and a linear layer."""
+    """A backbone, the mean over its real positions but special tokens, and a linear layer."""
 
-    def __init__(self, model: LanguageModel, *, n_classes: int, seed: int) -> None:
+    def __init__(
+        self, model: LanguageModel, *, n_classes: int, seed: int, special_ids: Sequence[int] = ()
+    ) -> None:
         super().__init__()
+        self.special_ids = tuple(special_ids)
         self.backbone = copy.deepcopy(model.backbone).float().requires_grad_(True)
         self.head = ClassificationHead(model.config.width, n_classes=n_classes, seed=seed)
 
@@ -54,7 +71,8 @@ class SequenceClassifier(nn.Module):
         self, input_ids: Int[Tensor, "batch length"], attention_mask: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch classes"]:
         """Return the logits of every class."""
-        logits: Tensor = self.head(self.backbone(input_ids, attention_mask), attention_mask)
+        hidden = self.backbone(input_ids, attention_mask)
+        logits: Tensor = self.head(hidden, of_bases(input_ids, attention_mask, self.special_ids))
         return logits
 
 
@@ -69,6 +87,7 @@ class FineTuned:
         valid_metric: That metric, as named in the settings.
         seconds: Wall-clock time of the training.
         parameters_updated: Number of weights that the optimizer moved.
+        encoding: How sequences become ids.
     """
 
     classifier: nn.Module
@@ -77,10 +96,11 @@ class FineTuned:
     valid_metric: float
     seconds: float
     parameters_updated: int
+    encoding: Encoding = CHARACTERS
 
     def predict(self, examples: Examples) -> npt.NDArray[np.float64]:
         """Return the probability of every class, shape ``(n, classes)``; labels are not read."""
-        return predict(self.classifier, examples.codes)
+        return predict(self.classifier, examples.codes, encoding=self.encoding)
 
 
 def finetune(
@@ -92,6 +112,7 @@ def finetune(
     n_classes: int,
     seed: int,
     device: str = "cpu",
+    encoding: Encoding = CHARACTERS,
 ) -> FineTuned:
     """Train a copy of a model and a new linear head on a labelled task.
 
@@ -104,17 +125,20 @@ def finetune(
         seed: Seed of the head, the order of the examples and dropout: arms with one seed see the
             same batches.
         device: Where to train, as torch names it.
+        encoding: How sequences become the ids that the model reads.
 
     Returns:
         The classifier of the best epoch.
 
     Raises:
-        DataError: If a part is empty or a sequence is longer than ``model.config.max_length``.
+        DataError: If a part is empty or a sequence is longer than the model allows.
         ConfigError: If training diverges.
     """
     for name, part in (("training", train), ("validation", valid)):
-        _check_lengths(part.codes, model, where=f"{name} part")
-    classifier = SequenceClassifier(model, n_classes=n_classes, seed=seed)
+        checked_rows(part.codes, model.config, encoding, where=f"{name} part")
+    classifier = SequenceClassifier(
+        model, n_classes=n_classes, seed=seed, special_ids=encoding.special_ids
+    )
     return train_classifier(
         classifier,
         train,
@@ -123,6 +147,7 @@ def finetune(
         seed=seed,
         device=device,
         without_weight_decay=model.without_weight_decay(),
+        encoding=encoding,
     )
 
 
@@ -135,6 +160,7 @@ def train_classifier(
     seed: int,
     device: str = "cpu",
     without_weight_decay: frozenset[str] = frozenset(),
+    encoding: Encoding = CHARACTERS,
 ) -> FineTuned:
     """Train any module from token ids to class logits; the validation metric chooses the epoch.
 
@@ -150,6 +176,7 @@ def train_classifier(
         seed: Seed of the order of the examples and of dropout.
         device: Where to train.
         without_weight_decay: Names of parameters without weight decay; biases never have it.
+        encoding: How sequences become ids.
 
     Returns:
         The classifier with the weights of the best epoch.
@@ -166,15 +193,18 @@ def train_classifier(
     optimizer = _optimizer(classifier, config, without_weight_decay)
     rate_at = _schedule(config, steps=config.epochs * -(-len(train) // config.batch_size))
     best_epoch, best_metric, best_weights = 0, -math.inf, classifier.state_dict()
-    epoch, step, lengths = 0, 0, train.lengths
+    rows = encoding.rows(train.codes)
+    epoch, step, lengths = 0, 0, sequence_lengths(rows)
     with _own_random_stream(seed, device):
         while epoch < config.epochs and epoch - best_epoch < config.patience:
             epoch += 1
             batches = shuffled_batches(
                 lengths, batch_size=config.batch_size, seed=seed, epoch=epoch
             )
-            step = _train_epoch(classifier, train, batches, optimizer, config, rate_at, step)
-            metric = _validate(classifier, valid, config, epoch)
+            place = torch.device(device)
+            padded = labelled_batches(rows, train.labels, batches, encoding.pad_id, place)
+            step = _train_epoch(classifier, padded, optimizer, config, rate_at, step)
+            metric = _validate(classifier, valid, config, encoding, epoch)
             if metric > best_metric:
                 best_epoch, best_metric = epoch, metric
                 best_weights = copy.deepcopy(classifier.state_dict())
@@ -187,11 +217,14 @@ def train_classifier(
         valid_metric=best_metric,
         seconds=time.perf_counter() - started,
         parameters_updated=sum(part.numel() for part in classifier.parameters()),
+        encoding=encoding,
     )
 
 
 @torch.no_grad()
-def predict(classifier: nn.Module, codes: Sequence[Codes]) -> npt.NDArray[np.float64]:
+def predict(
+    classifier: nn.Module, codes: Sequence[Codes], *, encoding: Encoding = CHARACTERS
+) -> npt.NDArray[np.float64]:
     """Return class probabilities of sequences in their order, shape ``(n, classes)``.
 
     The module's training mode is left as it was. Sequences of similar length share a batch.
@@ -199,16 +232,16 @@ def predict(classifier: nn.Module, codes: Sequence[Codes]) -> npt.NDArray[np.flo
     device = next(classifier.parameters()).device
     was_training = classifier.training
     classifier.eval()
-    parts, order = [], []
-    for batch in batches_by_length(sequence_lengths(codes), max_tokens=_PREDICTION_TOKENS):
+    parts, order, rows = [], [], encoding.rows(codes)
+    for batch in batches_by_length(sequence_lengths(rows), max_tokens=_PREDICTION_TOKENS):
         with _autocast(device):
-            logits = classifier(*padded_batch(codes, batch, device))
+            logits = classifier(*padded_rows(rows, batch, encoding.pad_id, device))
         parts.append(torch.softmax(logits.double(), dim=-1).cpu().numpy())
         order.append(batch)
     classifier.train(was_training)
     if not parts:
         raise DataError("there is no sequence to predict; give one at least.")
-    return _in_input_order(parts, order)
+    return in_input_order(parts, order)
 
 
 @torch.no_grad()
@@ -218,43 +251,35 @@ def embed(
     *,
     device: str = "cpu",
     max_tokens: int = _PREDICTION_TOKENS,
+    encoding: Encoding = CHARACTERS,
 ) -> npt.NDArray[np.float32]:
-    """Return the mean hidden state over the bases of each sequence, in float32 without gradients.
+    """Return the mean hidden state over each sequence, in float32 without gradients.
+
+    Special tokens are read and not averaged over.
 
     Args:
         model: The model; it is not modified.
         codes: Base codes of the sequences.
         device: Where to compute.
         max_tokens: Most tokens of a padded batch.
+        encoding: How sequences become the ids that the model reads.
 
     Returns:
         One row for each sequence in the order given, shape ``(n, width)``.
 
     Raises:
-        DataError: If there is no sequence, or one is longer than ``model.config.max_length``.
+        DataError: If there is no sequence, or one is longer than the model allows.
     """
-    _check_lengths(codes, model, where="sequences to embed")
+    rows = checked_rows(codes, model.config, encoding, where="sequences to embed")
     backbone = copy.deepcopy(model.backbone).float().to(device).eval()
     parts, order = [], []
-    for batch in batches_by_length(sequence_lengths(codes), max_tokens=max_tokens):
-        input_ids, attention_mask = padded_batch(codes, batch, torch.device(device))
-        pooled = mean_pool(backbone(input_ids, attention_mask), attention_mask)
+    for batch in batches_by_length(sequence_lengths(rows), max_tokens=max_tokens):
+        input_ids, real = padded_rows(rows, batch, encoding.pad_id, torch.device(device))
+        averaged = of_bases(input_ids, real, encoding.special_ids)
+        pooled = mean_pool(backbone(input_ids, real), averaged)
         parts.append(pooled.cpu().numpy())
         order.append(batch)
-    return _in_input_order(parts, order)
-
-
-def padded_batch(
-    codes: Sequence[Codes], indices: Indices, device: torch.device
-) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
-    """Return token ids and the mask of real positions of some sequences, padded on the right."""
-    rows = [codes[index] for index in indices]
-    longest = max(len(row) for row in rows)
-    ids = np.full((len(rows), longest), _TOKENIZER.pad_id, dtype=np.int64)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = _TOKENIZER.encode_codes(row)
-    input_ids = torch.from_numpy(ids).to(device)
-    return input_ids, input_ids != _TOKENIZER.pad_id
+    return in_input_order(parts, order)
 
 
 def selection_metric(
@@ -274,8 +299,7 @@ def selection_metric(
 
 def _train_epoch(
     classifier: nn.Module,
-    train: Examples,
-    batches: Iterator[Indices],
+    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
     optimizer: torch.optim.Optimizer,
     config: FineTuneConfig,
     rate_at: Callable[[int], float],
@@ -285,11 +309,9 @@ def _train_epoch(
     device = next(classifier.parameters()).device
     classifier.train()
     losses = []
-    for batch in batches:
+    for input_ids, attention_mask, labels in batches:
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step)
-        input_ids, attention_mask = padded_batch(train.codes, batch, device)
-        labels = torch.from_numpy(train.labels[batch]).to(device)
         with _autocast(device):
             logits = classifier(input_ids, attention_mask)
         loss = functional.cross_entropy(logits.float(), labels)
@@ -305,9 +327,11 @@ def _train_epoch(
     return step
 
 
-def _validate(classifier: nn.Module, valid: Examples, config: FineTuneConfig, epoch: int) -> float:
+def _validate(
+    classifier: nn.Module, valid: Examples, config: FineTuneConfig, encoding: Encoding, epoch: int
+) -> float:
     """Return the validation metric after an epoch."""
-    probabilities = predict(classifier, valid.codes)
+    probabilities = predict(classifier, valid.codes, encoding=encoding)
     if not np.isfinite(probabilities).all():
         raise _diverged(f"validation output of epoch {epoch}", config)
     return selection_metric(config.metric, valid.labels, probabilities.argmax(axis=1))
@@ -364,28 +388,3 @@ def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return contextlib.nullcontext()
-
-
-def _check_lengths(codes: Sequence[Codes], model: LanguageModel, *, where: str) -> None:
-    """Refuse no sequence, an empty one, and one beyond the model's reach."""
-    lengths = sequence_lengths(codes)
-    if not len(lengths):
-        raise DataError(f"{where}: no sequence; one at least is needed.")
-    if lengths.min() == 0:
-        raise DataError(
-            f"{where}: sequence {int(lengths.argmin())} (from 0) has no base; remove it."
-        )
-    if lengths.max() > model.config.max_length:
-        raise DataError(
-            f"{where}: sequence {int(lengths.argmax())} (from 0) has {int(lengths.max())} bases, "
-            f"above model.max_length {model.config.max_length}; raise model.max_length in the "
-            "recipe (it needs new pretraining) or shorten the sequences of the task."
-        )
-
-
-def _in_input_order(parts: list[npt.NDArray[Number]], order: list[Indices]) -> npt.NDArray[Number]:
-    """Undo the sorting by length."""
-    stacked = np.concatenate(parts)
-    restored = np.empty_like(stacked)
-    restored[np.concatenate(order)] = stacked
-    return restored

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
 
@@ -23,6 +23,7 @@ from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import build_model
 from lightning_dna.training.config import OptimizerConfig
 from lightning_dna.training.optim import adamw, seed_of_step
+from lightning_dna.training.stability import StepLog
 
 
 class LanguageModule(LightningModule):
@@ -55,10 +56,15 @@ class LanguageModule(LightningModule):
         self.total_steps = total_steps
         self.seed = seed
         self.model = build_model(self.config, seed=seed)
-        self.train_loss, self.train_accuracy = _mean(), _mean()
         self.valid_loss, self.valid_accuracy = _mean(), _mean()
-        for metric in (self.train_loss, self.train_accuracy):
-            metric.persistent(True)  # a checkpoint may fall between two points of the curve
+        self.step_log = StepLog()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; shorter for the one that Lightning sets some fifty times a step."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     @classmethod
     def _pin(cls, config: ModelConfig | None) -> ModelConfig:
@@ -81,12 +87,9 @@ class LanguageModule(LightningModule):
         Returns:
             Three scalars; losses in nats per target.
         """
-        logits = self.model(batch.input_ids, batch.attention_mask).logits
         chosen = batch.targets != IGNORE
-        scores, targets = (
-            logits[chosen].float(),
-            batch.targets[chosen],
-        )  # (targets, vocab), (targets,)
+        scores = self.model.logits_at(batch.input_ids, batch.attention_mask, chosen).float()
+        targets = batch.targets[chosen]  # (targets,), and scores are (targets, vocab)
         nats = cross_entropy(scores, targets, reduction="none")
         plain = nats.sum() / max(1, len(targets))  # a batch without targets has loss 0, not NaN
         weighted = plain
@@ -104,8 +107,7 @@ class LanguageModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         weighted, plain, accuracy = self.loss(batch)
-        self.train_loss.update(plain)
-        self.train_accuracy.update(accuracy)
+        self.step_log.add(plain, accuracy)
         return weighted
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
@@ -121,15 +123,30 @@ class LanguageModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by norm; Lightning's own refuses fused optimizers under mixed precision.
+        """Clip by norm and log it; Lightning's own refuses fused optimizers in mixed precision.
 
         It does so because they may have to undo a loss scaling, which bfloat16 does not have.
         """
         if gradient_clip_algorithm not in (None, "norm"):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif gradient_clip_val:
+        else:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            clip_grad_norm_(parameters, gradient_clip_val)
+            if gradient_clip_val:
+                norm = clip_grad_norm_(parameters, gradient_clip_val)
+            else:
+                norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            self.step_log.add_norm(norm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the steps since the last point of the curve and all that is counted."""
+        checkpoint["step_log"] = self.step_log.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting; resume points of the first versions kept their means as weights."""
+        for key in [key for key in checkpoint["state_dict"] if key.startswith("train_")]:
+            del checkpoint["state_dict"][key]
+        if "step_log" in checkpoint:
+            self.step_log.load_state_dict(checkpoint["step_log"])
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with its schedule, which steps with every batch."""

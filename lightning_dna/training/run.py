@@ -20,6 +20,7 @@ from lightning_dna.errors import ConfigError, ResultsError
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import LanguageModel, build_model
+from lightning_dna.models.mixers.attention import attention_backends
 from lightning_dna.training.callbacks import (
     DivergedError,
     Follow,
@@ -33,8 +34,10 @@ from lightning_dna.training.interruption import Interruption
 from lightning_dna.training.memory import peak_mib, reset_peak
 from lightning_dna.training.modules import MODULES
 from lightning_dna.training.modules import LanguageModule as Module
+from lightning_dna.training.profiler import NoProfiler
 
 WEIGHTS, RECORD, RUN, CURVES, RESUME = "model.pt", "fit.json", "run.json", "curves.csv", "last.ckpt"
+_DIGESTS = ("genome_digest", "repeat_file")  # of files: part of what a run is, wherever they lie
 
 # Lightning's advice that does not fit such a run; by message, so that anything new still shows.
 _EXPECTED_WARNINGS = (
@@ -56,9 +59,9 @@ class Checkpoint:
         folder: Where its files are.
         config: The architecture.
         record: Steps, tokens, seconds, tokens per second, padding fraction, peak memory,
-            parameters, device, precision, and the last validation loss (nats per base) and
-            accuracy, ``None`` without validation chromosomes. Seconds are of training alone:
-            without validation and checkpoints.
+            parameters, device, precision, attention backends used, and the last validation loss
+            (nats per base) and accuracy, ``None`` without validation chromosomes. Seconds are of
+            training alone: without validation and checkpoints.
     """
 
     folder: Path
@@ -111,12 +114,14 @@ def fit(
         _refuse_other_run(folder, description)
     if (folder / WEIGHTS).is_file() and (folder / RECORD).is_file():
         return load_checkpoint(folder)
-    atomic.write_json(folder / RUN, settings.plain(run) | {"genome_digest": genome.digest})
+    digests = {key: value for key, value in description.items() if key in _DIGESTS}
+    atomic.write_json(folder / RUN, settings.plain(run) | digests)
     with quiet(), _threads(run.trainer.threads), torch.random.fork_rng(devices=_gpus()):
         record = _train(run, genome, folder, progress=progress, on_validation=on_validation)
     atomic.write_json(folder / RECORD, record)
     (folder / RESUME).unlink(missing_ok=True)
-    return load_checkpoint(folder)
+    # Without reading the settings again, which takes as long as some steps of a small model.
+    return Checkpoint(folder=folder, config=run.model, record=atomic.read_json(folder / RECORD))
 
 
 def _refuse_other_run(folder: Path, description: Mapping[str, Any]) -> None:
@@ -166,6 +171,7 @@ def _train(
     module = MODULES[run.model.objective](
         run.model, optimizer=run.optimizer, total_steps=steps, seed=run.seed
     )
+    module.model.backbone.checkpointing = run.trainer.activation_checkpointing
     follow = Follow(
         data.val_dataloader(),
         total_steps=steps,
@@ -228,14 +234,19 @@ def _record(
         "seconds": seconds,
         "tokens_per_second": tokens / seconds if seconds else 0.0,
         "padding_fraction": follow.padded / (follow.padded + tokens),
+        "truncated_bases": data.sampler.dropped_tokens,
+        **module.step_log.summary(),
         "peak_memory_mib": peak_mib(trainer.strategy.root_device),
         "parameters": sum(p.numel() for p in module.model.parameters()),
         "device": str(trainer.strategy.root_device),
         "precision": str(trainer.precision),
+        "attention_backends": list(attention_backends(module.model)),
         "seed": run.seed,
         "train_windows": len(data.windows),
         "dropped_windows_n": data.windows.dropped_n,
         "dropped_bases": data.windows.dropped_bases,
+        "removed_bases": data.windows.removed_bases,
+        "artificial_junctions": data.windows.junctions,
         "valid_loss": last["valid_loss"] if follow.batches else None,
         "valid_accuracy": last["valid_accuracy"] if follow.batches else None,
     }
@@ -254,6 +265,7 @@ def build_trainer(run: RunConfig, *, callbacks: list[Callback], folder: Path) ->
         num_sanity_val_steps=0,
         enable_checkpointing=False,
         enable_model_summary=False,
+        profiler=NoProfiler(),
         enable_progress_bar=False,
         use_distributed_sampler=False,
         logger=_logger(run.trainer, folder) or False,

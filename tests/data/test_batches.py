@@ -8,7 +8,6 @@ import torch
 
 from lightning_dna.data.batches import (
     IGNORE,
-    LengthWarmupBatchSampler,
     TrainingBatches,
     evaluation_batches,
     gather,
@@ -16,6 +15,7 @@ from lightning_dna.data.batches import (
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.data.masking import draw_masks, evaluation_mask
+from lightning_dna.data.sampler import LengthWarmupBatchSampler
 from lightning_dna.data.stream import Rows, WindowStream
 from lightning_dna.data.windows import tile
 from lightning_dna.genome.fasta import Genome
@@ -209,9 +209,9 @@ def test_a_sampler_that_goes_on_yields_what_is_left(genome):
     _, resumed = sampler_for(genome, config)
     resumed.load_state_dict({"start_step": 17})
     left = [item for (item,) in resumed]
-    assert [step for step, _ in left] == list(range(17, 30))
-    for (_, a), (_, b) in zip(everything[17:], left, strict=True):
-        assert all((x == y).all() for x, y in zip(a, b, strict=True))
+    assert [item.step for item in left] == list(range(17, 30))
+    for a, b in zip(everything[17:], left, strict=True):
+        assert all((x == y).all() for x, y in zip(a.rows, b.rows, strict=True))
 
 
 def test_evaluation_batches_hide_by_position_and_ignore_the_repeat_policy(genome):

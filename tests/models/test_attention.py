@@ -143,13 +143,13 @@ def test_alibi_and_rope_go_beyond_max_length():
 
 def test_the_copying_path_for_accelerators_gives_the_same(monkeypatch: pytest.MonkeyPatch):
     """What runs on CUDA (dense bias, eight more channels) is checked here without a device."""
-    from lightning_dna.models.mixers import attention
+    from lightning_dna.models.mixers.attention_backends import sdpa
 
     q, k, v = (random_normal(2, 3, 7, 4, seed=i) for i in range(3))
     bias = random_normal(3, 7, 7, seed=3)
     mask = torch.ones(2, 7, dtype=torch.bool)
     mask[1, 4:] = False
-    on_cpu = attention.attend_with_bias(q, k, v, bias, mask)
-    monkeypatch.setattr(attention, "STRIDED_BIAS_DEVICES", frozenset())
-    copied = attention.attend_with_bias(q, k, v, bias, mask)
+    on_cpu = sdpa.attend_with_bias(q, k, v, bias, mask)
+    monkeypatch.setattr(sdpa, "STRIDED_BIAS_DEVICES", frozenset())
+    copied = sdpa.attend_with_bias(q, k, v, bias, mask)
     torch.testing.assert_close(copied, on_cpu, rtol=0, atol=1e-6)

@@ -8,8 +8,13 @@ from torch import nn
 from lightning_dna.models.backbone import MIXERS
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.feedforward import FEEDFORWARDS
-from lightning_dna.models.variants import VARIANTS, variant_config
-from lightning_dna.testing.models import LanguageModelContract, MixerContract, filled
+from lightning_dna.models.variants import VARIANTS
+from lightning_dna.testing.models import (
+    LanguageModelContract,
+    MixerContract,
+    filled,
+    toy_variant,
+)
 
 TOY = {"width": 12, "heads": 3, "layers": 2, "max_length": 24, "hyena_filter_width": 8}
 ADDED = ("learned", "sinusoidal", "none")
@@ -37,6 +42,8 @@ PLACES = [
     {"mixer": "attention", "norm": "layernorm", "norm_placement": "post"},
     {"mixer": "hyena", "norm": "rmsnorm", "norm_placement": "post"},
     {"mixer": "dilated", "norm": "rmsnorm", "norm_placement": "pre"},
+    {"mixer": "attention", "norm": "rmsnorm", "norm_placement": "branch"},
+    {"mixer": ("hyena", "convolution"), "norm": "layernorm", "norm_placement": "branch"},
 ]
 STRANDS = [
     {"mixer": "attention", "strand": "equivariant", "position": "learned"},
@@ -52,8 +59,7 @@ def label(changes: dict[str, object]) -> str:
 class TestEveryVariant(LanguageModelContract):
     @pytest.fixture(params=sorted(VARIANTS))
     def config(self, request: pytest.FixtureRequest) -> ModelConfig:
-        reach = {"attention_reach": 3} if request.param == "attention_local" else {}
-        return variant_config(request.param, **TOY, **reach)
+        return toy_variant(request.param)
 
 
 class TestEveryCombination(LanguageModelContract):
@@ -114,7 +120,9 @@ class TestHyena(MixerContract):
         """The filters are written once, whatever the batch."""
         hidden = config.hyena_filter_width
         filters = (config.hyena_order - 1) * (1 if config.causal else 2)
-        return 2 * self.length * hidden * (5 + 2 * hidden + filters * config.width)
+        unused = 0 if config.causal else (config.hyena_order - 1) * config.width  # lag 0 ahead
+        units = self.length * (5 + 2 * hidden + filters * config.width) - unused
+        return 2 * hidden * units
 
 
 CONVOLUTIONS = [
@@ -123,6 +131,10 @@ CONVOLUTIONS = [
     for objective in OBJECTIVES
     for taps in (1, 3, 4)
     if taps % 2 or objective == "next_token"
+] + [
+    {"mixer": "dilated", "dilated_form": form, "biases": biases, "convolution_first_taps": 5}
+    for form in ("gated", "projected", "plain")
+    for biases in (True, False)
 ]
 
 
@@ -134,6 +146,16 @@ class TestConvolutions(MixerContract):
     @pytest.fixture
     def mixer(self, config: ModelConfig) -> nn.Module:
         return filled(MIXERS[config.mixers[self.layer]](config, self.layer))
+
+
+class TestMamba(MixerContract):
+    @pytest.fixture(params=OBJECTIVES)
+    def config(self, request: pytest.FixtureRequest) -> ModelConfig:
+        return ModelConfig(mixer="mamba", objective=request.param, **TOY)
+
+    @pytest.fixture
+    def mixer(self, config: ModelConfig) -> nn.Module:
+        return filled(MIXERS["mamba"](config))
 
 
 class TestConvolutionsOfTheSecondLayer(TestConvolutions):

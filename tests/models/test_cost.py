@@ -9,6 +9,8 @@ from lightning_dna.errors import ConfigError
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.cost import flops_per_base, parameter_counts
 from lightning_dna.models.language_model import build_model
+from lightning_dna.models.mixers.convolution import fast_fft_length
+from lightning_dna.models.variants import VARIANTS, variant_config
 from lightning_dna.testing.models import random_tokens
 
 HYENA = {"mixer": "hyena", "objective": "next_token"}
@@ -108,15 +110,73 @@ def test_attention_model_against_the_flop_counter(feedforward, objective):
         width=16, heads=2, layers=2, feedforward=feedforward, objective=objective, position="rope"
     )
     model, tokens = build_model(config, seed=0), random_tokens(3, 12)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    in_place = {torch.ops.aten.addmm_: product_flops}  # which the counter does not know
+    counting = FlopCounterMode(display=False, custom_mapping=in_place)
+    with counting as counter, sdpa_kernel(SDPBackend.MATH):
         logits = model(tokens).logits
         forward = counter.get_total_flops()
         logits.sum().backward()
     flops = flops_per_base(config, 12)
     assert forward == flops.forward_total * tokens.numel()
     # Unfused attention keeps its scores: its backward is 2 forwards, where the fused one's is 2.5.
-    unfused = flops.backward_total - 0.5 * flops.forward["attention"]
-    assert counter.get_total_flops() - forward == unfused * tokens.numel()
+    expected = flops.backward_total - 0.5 * flops.forward["attention"]
+    assert counter.get_total_flops() - forward == expected * tokens.numel()
+
+
+def product_flops(total, left, right, *_, **__):
+    """A matrix product that is added to a sum, from the shapes."""
+    return 2 * left[0] * left[1] * right[1]
+
+
+def toy_of(name: str) -> ModelConfig:
+    """A row of the variant table at toy size, whatever its own."""
+    changes = VARIANTS[name].changes
+    layers = 2 * max(1, len(changes["mixer"]) if isinstance(changes.get("mixer"), tuple) else 1)
+    size: dict = {"width": 16, "layers": layers, "heads": 2, "max_length": 64}
+    if changes.get("feedforward_width"):
+        size["feedforward_width"] = 24
+    return variant_config(name, **size)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_against_the_flop_counter(name):
+    """Products and full convolutions as torch counts them; the rest of Hyena in closed form."""
+    config, rows, length = toy_of(name), 3, 12
+    model, tokens = build_model(config, seed=0), torch.zeros(rows, length, dtype=torch.long)
+    flops = flops_per_base(config, length)
+    own = {"fft", "short_convolution", "scan"}  # the counter sees neither transforms nor scans
+    expected = sum(value for kind, value in flops.forward.items() if kind not in own)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model(tokens)
+    forward = counted_products(counter, model)
+    once = written_filters(config, length)
+    # The backward filter of a two-sided Hyena need not be written at lag 0.
+    assert forward == pytest.approx(expected * tokens.numel() + once, abs=once / length)
+    sequences = 2 if config.strand == "equivariant" else 1
+    hyenas = config.mixers.count("hyena") * sequences
+    size = fast_fft_length(2 * length - 1)
+    one = 2 * 2.5 * size * math.log2(size) + 6 * (size / 2 + 1)
+    fft = hyenas * (config.hyena_order - 1) * config.width * one / length
+    assert flops.forward.get("fft", 0.0) == pytest.approx(fft)
+    channels, taps = (config.hyena_order + 1) * config.width, config.hyena_short_filter
+    short = hyenas * (2 * channels * taps + config.hyena_order * config.width)
+    if "mamba" not in config.mixers:
+        assert flops.forward.get("short_convolution", 0.0) == pytest.approx(short)
+
+
+def counted_products(counter: FlopCounterMode, model: torch.nn.Module) -> int:
+    """Matrix products, and the convolutions of models that have no short ones beside them."""
+    kinds = counter.get_flop_counts()["Global"]
+    short = not {"hyena", "mamba"}.isdisjoint(model.config.mixers)
+    return sum(count for kind, count in kinds.items() if not (short and "convolution" in str(kind)))
+
+
+def written_filters(config: ModelConfig, length: int) -> int:
+    """Products that write Hyena's filters, once for a batch: three layers and the last."""
+    hidden, filters = config.hyena_filter_width, config.hyena_order - 1
+    filters *= 1 if config.causal else 2
+    one = 2 * length * (5 * hidden + 2 * hidden**2 + hidden * filters * config.width)
+    return config.mixers.count("hyena") * one
 
 
 def test_lengths_that_cannot_be():

@@ -29,16 +29,25 @@ def reference_filters(mixer: Hyena, config: ModelConfig, length: int) -> np.ndar
     n = config.max_length
     t = np.linspace(0, 1, n)[:, None]
     w = 2 * np.pi * np.arange(n)[:, None] / n
-    turning = np.exp(-1j * np.linspace(1e-4, 1, 2)[None] * w)
+    bands = (config.hyena_features - 1) // 2
+    turning = np.exp(-1j * np.linspace(1e-4, bands - 1, bands)[None] * w)
     h = np.concatenate([t, turning.real, turning.imag], axis=1)
-    for layer in ("first", "second", "third"):
+    for layer in ("first", "second", "third", "layer_4")[: config.hyena_filter_layers]:
         h = np.sin(
             weights["frequency"] * (h @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"])
         )
     h = h @ weights["last.weight"].T  # n, filters * width
-    rates = np.abs(np.linspace(np.log(1e-2) / 1.5, np.log(1e-2) / 0.3, config.width))
-    decay = np.exp(-t * rates[None]) + config.hyena_filter_shift  # n, width
-    taps = h.reshape(n, -1, config.width) * decay[:, None]
+    convolutions = config.hyena_order - 1
+    ends = np.log(1e-2) / config.hyena_slow_decay, np.log(1e-2) / config.hyena_fast_decay
+    if config.hyena_decay == "spread":
+        rates = np.abs(np.linspace(*ends, convolutions * config.width))
+    else:
+        rates = np.tile(np.abs(np.linspace(*ends, config.width)), convolutions)
+    decay = np.exp(-t * rates[None]) + config.hyena_filter_shift  # n, convolutions * width
+    decay = np.tile(decay, 1 if config.causal else 2)  # the same in both directions
+    if config.hyena_decay == "none":
+        decay = np.ones_like(decay)
+    taps = (h * decay).reshape(n, -1, config.width)
     return taps.transpose(1, 2, 0)[..., :length]
 
 
@@ -80,6 +89,43 @@ def test_equals_the_reference(objective, order, shift, length):
         np.testing.assert_allclose(mixer(x).numpy(), expected, atol=1e-11)
 
 
+@pytest.mark.parametrize("objective", ["masked", "next_token"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hyena_order": 3, "hyena_decay": "spread"},
+        {"hyena_order": 4, "hyena_decay": "spread", "hyena_fast_decay": 0.1},
+        {"hyena_order": 3, "hyena_decay": "none"},
+        {"hyena_filter_layers": 1, "hyena_features": 3, "hyena_slow_decay": 4.0},
+        {"hyena_filter_layers": 4, "hyena_features": 9},
+    ],
+)
+def test_other_filters_equal_the_reference(objective, changes):
+    """Forward as written by group, and the taps and gradients as written in one piece."""
+    config = config_of(objective=objective, **changes)
+    mixer = filled(Hyena(config)).double()
+    x = random_normal(2, 9, 4, dtype=torch.float64)
+    expected = np.stack([reference(mixer, config, row.numpy()) for row in x])
+    with torch.no_grad():
+        np.testing.assert_allclose(mixer(x).numpy(), expected, atol=1e-11)
+        taps = reference_filters(mixer, config, 9)
+        np.testing.assert_allclose(mixer.filter(9).numpy(), taps, atol=1e-12)
+    by_group = torch.autograd.grad(mixer(x).square().sum(), mixer.parameters())
+    plain = mixer._plain(
+        torch.nn.functional.linear(x, mixer.input.weight, mixer.input.bias).mT, None
+    )
+    out = torch.nn.functional.linear(plain.mT, mixer.output.weight, mixer.output.bias)
+    for one, other in zip(
+        by_group, torch.autograd.grad(out.square().sum(), mixer.parameters()), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_spread_is_each_at_order_2():
+    one, other = (filled(Hyena(config_of(hyena_decay=decay))) for decay in ("each", "spread"))
+    assert torch.equal(one.filter(20), other.filter(20))
+
+
 def test_time_is_that_of_max_length_not_of_the_sequence():
     mixer = filled(Hyena(config_of()))
     torch.testing.assert_close(mixer.filter(7), mixer.filter(20)[..., :7])
@@ -90,7 +136,7 @@ def test_time_is_that_of_max_length_not_of_the_sequence():
 def test_decay_spans_the_published_rates():
     """The fastest channel is at 1 % after 30 % of max_length, the slowest at 4.6 % at its end."""
     config = config_of(max_length=1001, width=8)
-    decay = Hyena(config).filter._decay(torch.linspace(0, 1, 1001, dtype=torch.float64))
+    decay = Hyena(config).filter._decay(torch.linspace(0, 1, 1001, dtype=torch.float64))[0]
     assert decay[-1, 300].item() == pytest.approx(0.01, rel=1e-6)
     assert decay[0, 1000].item() == pytest.approx(0.01 ** (1 / 1.5), rel=1e-6)
 

@@ -18,12 +18,13 @@ with jaxtyping.install_import_hook("lightning_dna.models", "beartype.beartype"):
     from lightning_dna.models import cost, heads, variants
     from lightning_dna.models.config import ModelConfig
     from lightning_dna.models.language_model import build_model
+    from lightning_dna.models.supervised import convnova, enformer, gb_cnn
 
 toy = dict(width=12, heads=3, layers=2, max_length=24, hyena_filter_width=8)
 axes = dict(
-    mixer=("attention", "hyena", "dilated", "convolution"),
+    mixer=("attention", "hyena", "dilated", "convolution", "mamba"),
     position=("alibi", "alibi_asymmetric", "rope", "learned", "sinusoidal", "none"),
-    feedforward=("mlp", "swiglu"),
+    feedforward=("mlp", "swiglu", "linear", "none"),
     objective=("masked", "next_token"),
     strand=("single", "equivariant"),
 )
@@ -38,6 +39,10 @@ for values in itertools.product(*axes.values()):
         continue
     if changes["objective"] == "next_token" and changes["position"] == "alibi_asymmetric":
         continue
+    if changes["feedforward"] in ("linear", "none") and (
+        changes["position"], changes["objective"]
+    ) != ("none", "masked"):
+        continue
     once = ("none", "mlp", "masked")
     if changes["strand"] == "equivariant" and tuple(changes.values())[1:4] != once:
         continue
@@ -51,12 +56,20 @@ for values in itertools.product(*axes.values()):
     cost.flops_per_base(model.config, 9)
     cost.parameter_counts(model.config)
 
+for network in (
+    gb_cnn.GenomicBenchmarksCNN(2, length=60, seed=0, double_sigmoid=True),
+    convnova.ConvNovaLike(2, seed=0, width=8, layers=2),
+    enformer.EnformerLike(2, seed=0, width=16, halvings=2, layers=1),
+):
+    network(tokens, mask).sum().backward()
+
 wrong = [
     lambda: model(tokens.float()),
     lambda: model(tokens[0]),
     lambda: model(tokens, mask[:, :4]),
     lambda: model.backbone.blocks[0](torch.zeros(3, 9, 12), mask.float()),
     lambda: heads.mean_pool(torch.zeros(3, 9, 12), mask[:2]),
+    lambda: network(tokens, mask[:2]),
 ]
 refused = 0
 for call in wrong:
@@ -74,6 +87,7 @@ def test_shapes_hold_and_wrong_ones_are_refused():
     )
     assert done.returncode == 0, done.stderr
     checked, refused, wrong = map(int, done.stdout.split())
-    attention, others = 6 + 5, 3 * (3 + 3)  # positions when masked, and for the next token
-    assert checked == 2 * (2 * (attention + others) + 4)  # with both feed-forwards; both strands
-    assert refused == wrong == 5
+    attention, others = 6 + 5, 4 * (3 + 3)  # positions when masked, and for the next token
+    # With two feed-forwards; the two others and both strands once for each mixer.
+    assert checked == 2 * (2 * (attention + others) + 2 * 5 + 5)
+    assert refused == wrong == 6

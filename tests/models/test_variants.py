@@ -39,7 +39,7 @@ def test_names_say_what_the_rows_do():
     for name, variant in VARIANTS.items():
         config = variant_config(name)
         words = set(name.split("_"))
-        if "-" in name or name in ("attndna", "dnabert2"):  # a published model's own name
+        if "-" in name or name in ("attndna", "dnabert2", "gpn"):  # a published model's own name
             continue
         assert set(config.mixers) <= words
         assert ("hybrid" in words) == (len(set(config.mixers)) > 1)
@@ -52,6 +52,7 @@ def test_names_say_what_the_rows_do():
         assert ("next" in words) == config.causal
         assert ("local" in words) == (config.attention_reach is not None)
         assert words & {"geglu", "swiglu"} <= {config.feedforward}
+        assert ("mamba" in words) == ("mamba" in config.mixers)
         position = words & {"alibi", "rope", "learned", "sinusoidal", "none"}
         assert position <= {config.position_scheme.removesuffix("_asymmetric")}
         assert variant.description
@@ -62,6 +63,19 @@ def test_gated_rows_have_the_parameters_of_their_mlp_rows():
         wanted = parameter_counts(variant_config(mlp)).total
         for gate in ("geglu", "swiglu"):
             assert parameter_counts(variant_config(f"{mlp}_{gate}")).total == wanted
+
+
+def test_likenesses_keep_the_size_they_are_named_for():
+    """At most two million parameters, in closed form; and no pooling: a vector for every base."""
+    d, taps, layers = 128, 9, 5
+    config = variant_config("convnova-like")
+    block = 2 * (taps * d * d + d) + 2 * (d * d + d) + 2 * 2 * d  # gate, value, two maps, two norms
+    head = d * d + d + 2 * d + 16 * d + 16
+    total = parameter_counts(config).total
+    assert total == 16 * d + layers * block + 2 * d + head
+    assert total <= 2_000_000
+    model = build_model(variant_config("enformer-like", width=16, heads=2), seed=0)
+    assert model(torch.full((1, 21), 7)).hidden.shape == (1, 21, 16)
 
 
 def test_changes_replace_the_row():

@@ -126,6 +126,10 @@ def test_no_sentence_without_a_simple_baseline(study_folder):
     [
         ("heldout_mlm", "Held-out chromosomes"),
         ("heldout_mlm/unique", "Held-out chromosomes, outside repeats"),
+        ("heldout_mlm/codon_3", "Held-out chromosomes, third codon positions"),
+        ("heldout_mlm/gc_30_40", "Held-out chromosomes, windows with 30 to 40 % G and C"),
+        ("heldout_mlm/class_LINE", "Held-out chromosomes, repeats of class LINE"),
+        ("promoter", "Promoter"),
         ("heldout_mlm/train", "Training chromosomes"),
         ("heldout_mlm/gap", "Training minus held-out chromosomes"),
         ("long_range/scratch", "Long range, trained from scratch"),

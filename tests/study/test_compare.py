@@ -70,7 +70,7 @@ def filled(make_study, tmp_path):
             place = cell_folder(scorer, out, cell)
             frame = made_up(cell.arm.name, cell.seed)
             frames.append(frame)
-            Scores(frame, "mlm").write(place.folder / scorer.jobs(cell.arm)[0].file)
+            Scores(frame, "mlm").write(place.folder / scorer.jobs(cell)[0].file)
             (place.folder / "model.pt").touch()
             record = {**RECORD, "peak_memory_mib": 100.0 + cell.seed}
             atomic.write_json(place.folder / "fit.json", record)

@@ -235,7 +235,7 @@ def test_what_does_not_fit_the_data_is_refused_before_anything_is_trained(
 
 def test_score_files_are_named_by_what_decides_their_rows(make_study, write_yaml, tmp_path):
     def files(study):
-        return [job.file for job in Scorer(study).jobs(study.baseline)]
+        return [job.file for job in Scorer(study).jobs(study.cells()[0])]
 
     before = files(make_study())
     card = yaml.safe_load((tmp_path / "suite" / "card.yaml").read_text())
@@ -244,6 +244,30 @@ def test_score_files_are_named_by_what_decides_their_rows(make_study, write_yaml
     write_yaml("suite/card.yaml", {**card, "mask_seed": 1})
     assert files(make_study()) != before
     assert all(Path(name).parts[0] == "scores" for name in before)
+
+
+@pytest.mark.usefixtures("add_promoters")
+def test_a_further_baseline_leaves_every_other_table_where_it_was(make_study, write_yaml, tmp_path):
+    def tables(study):
+        scorer, card = Scorer(study), study.cards[1]
+        folder = scorer.baseline_folder(card)
+        jobs = [job.file for cell in study.cells() for job in scorer.jobs(cell)]
+        return jobs, [f"{folder}/{name}" for name in scorer.baseline_files(card)]
+
+    jobs, baselines = tables(make_study())
+    card = yaml.safe_load((tmp_path / "suite" / "promoter.yaml").read_text())
+    card["baselines"] = ["gb_cnn", *card["baselines"], "enformer_like"]
+    write_yaml("suite/promoter.yaml", card)
+    study = make_study()
+    more_jobs, more = tables(study)
+    assert more_jobs == jobs
+    assert set(baselines) < set(more)
+    added = {Path(name).name for name in set(more) - set(baselines)}
+    assert added == {
+        f"{name}-{seed}.parquet"
+        for name in ("gb_cnn", "enformer_like")
+        for seed in study.recipe.seeds
+    }
 
 
 def test_plain_content_survives_the_record(make_study, tmp_path):

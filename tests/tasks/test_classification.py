@@ -12,9 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import build_model
-from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card import CLASSIFICATION_BASELINES, TaskCard
 from lightning_dna.tasks.classification import (
-    BASELINES,
     fit_baseline,
     relabel,
     score_baseline,
@@ -167,7 +166,13 @@ class TestBaselines:
         assert (set(frame["task"]), set(frame["variant"])) == ({"sim"}, {"majority"})
         assert set(frame["seed"]) == {3}
 
-    @pytest.mark.parametrize("name", BASELINES)
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=pytest.mark.slow if name.endswith("_like") else ())
+            for name in CLASSIFICATION_BASELINES
+        ],
+    )
     def test_test_labels_reach_no_fit(self, task, name):
         hidden = replace(task, test=replace(task.test, labels=1 - task.test.labels))
         first = score_baseline(CARD, task, name, seed=0).frame

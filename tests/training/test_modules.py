@@ -15,6 +15,7 @@ from lightning_dna.training.modules import (
     HyenaNextToken,
     MaskedLanguageModule,
 )
+from lightning_dna.training.profiler import NoProfiler
 
 SMALL = ModelConfig(width=8, layers=1, heads=2, max_length=16)
 
@@ -95,3 +96,14 @@ def test_arms_of_one_seed_share_the_weights_they_share():
     shared = [n for n in first.keys() & second.keys() if first[n].shape == second[n].shape]
     assert "backbone.embedding.weight" in shared or len(shared) >= 3
     assert all(torch.equal(first[name], second[name]) for name in shared)
+
+
+def test_attributes_are_set_as_in_any_module():
+    """Also the one that Lightning sets so often that it has a way of its own."""
+    module = MaskedLanguageModule(SMALL)
+    module._current_fx_name = "training_step"
+    assert module._current_fx_name == "training_step"
+    module.extra = torch.nn.Linear(2, 2)
+    assert "extra.weight" in module.state_dict()
+    with NoProfiler().profile("a step"), NoProfiler().profile("within it"):
+        pass

@@ -7,6 +7,8 @@ References:
 import re
 from typing import Any
 
+from torch import nn
+
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.interop.layout import (
     Constant,
@@ -17,10 +19,12 @@ from lightning_dna.models.interop.layout import (
     integer,
     refuse_others,
 )
+from lightning_dna.models.language_model import LanguageModel
 
 _TABLE = "bert.embeddings.word_embeddings.weight"
 _DECODER = "cls.predictions.decoder."
-_ALLOWED = {"tie_word_embeddings": (True,), "hidden_act": ("gelu",)}
+_ALLOWED = {"hidden_act": ("gelu",)}  # the head's; the table is tied, whatever config.json says
+_HEAD_EPSILON = 1e-12  # fixed in the published code; layer_norm_eps is of all the other norms
 _EIGHT = 8  # the published code rounds vocabularies up to this, whatever config.json says
 
 
@@ -146,6 +150,12 @@ def constants(config: ModelConfig) -> list[Constant]:
     ]
 
 
+def finish(model: LanguageModel) -> None:
+    """Give the head's norm the epsilon that the published code has written into it."""
+    if model.head is not None and isinstance(model.head.norm, nn.LayerNorm):
+        model.head.norm.eps = _HEAD_EPSILON
+
+
 LAYOUT = Layout(
     name="DNABERT-2",
     claims=claims,
@@ -155,4 +165,5 @@ LAYOUT = Layout(
     write_config=write_config,
     entries=entries,
     constants=constants,
+    finish=finish,
 )

@@ -5,6 +5,7 @@ tensor is replaced by an empty stand-in, so that training checkpoints full of a 
 objects can be read for their weights.
 """
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -12,11 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
+from lightning_dna import atomic
 from lightning_dna.errors import DataError
-from lightning_dna.models.interop import safetensors
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -29,6 +31,7 @@ CANDIDATES = (
     "weights.ckpt",
 )
 _ENDINGS = (".safetensors", ".bin", ".ckpt")
+TOKENIZERS = ("tokenizer.json", "vocab.txt")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -75,6 +78,72 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], Path]:
     return _read_file(path), path
 
 
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a file of the safetensors format.
+
+    Returns:
+        Tensors by name, on the CPU, in the file's dtypes.
+
+    Raises:
+        DataError: The file is missing, cut off, or not what the format allows.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}.") from error
+    except safetensors.SafetensorError as error:
+        raise DataError(
+            f"{path} is no safetensors file, or was cut off while it was copied: {error}. Fetch it "
+            "again."
+        ) from error
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors in the safetensors format, whole or not at all.
+
+    Args:
+        path: The file to write.
+        tensors: Tensors by name, any device and layout; what shares memory is written twice.
+
+    Raises:
+        UnwritableError: The folder cannot be written to.
+    """
+    own = {
+        name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
+    }
+    with atomic.replacing(path) as temporary:
+        try:
+            safetensors.torch.save_file(own, temporary, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:
+            raise atomic.unwritable(path, OSError(str(error))) from error
+
+
+def digest(folder: Path) -> str:
+    """Hash the files that decide what a checkpoint computes, wherever the folder lies.
+
+    Those are ``config.json``, the weights (all parts of an index) and the tokenizer beside them.
+
+    Returns:
+        SHA-256, in hexadecimal.
+
+    Raises:
+        DataError: A file is missing or cannot be read.
+    """
+    path = _weights_file(folder)
+    names = [CONFIG, path.name, *(name for name in TOKENIZERS if (folder / name).is_file())]
+    if path.name.endswith(".index.json"):
+        names += sorted(set(_parts_of(path).values()))
+    total = hashlib.sha256()
+    for name in names:
+        try:
+            with (folder / name).open("rb") as file:
+                part = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"cannot read {folder / name}: {error.strerror or error}.") from error
+        total.update(f"{name} {part}\n".encode())
+    return total.hexdigest()
+
+
 def check_vocabulary(folder: Path, tokens: int) -> None:
     """Refuse a tokenizer in the folder that gives ids which the model has no row for.
 
@@ -87,7 +156,7 @@ def check_vocabulary(folder: Path, tokens: int) -> None:
     Raises:
         DataError: The tokenizer has more, or its file is damaged.
     """
-    for name, count in (("tokenizer.json", _ids_of_json), ("vocab.txt", _ids_of_text)):
+    for name, count in zip(TOKENIZERS, (_ids_of_json, _ids_of_text), strict=True):
         path = folder / name
         if not path.is_file():
             continue
@@ -143,15 +212,9 @@ def _listing(folder: Path) -> str:
 
 def _read_parts(index: Path) -> dict[str, Tensor]:
     """Read weights that are spread over several files."""
-    try:
-        parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(parts.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{index} is no index of weights: {error!r}.") from error
+    parts = _parts_of(index)
     tensors: dict[str, Tensor] = {}
-    for name in names:
-        if Path(name).name != name:
-            raise DataError(f"{index} names a file outside of its folder: {name}.")
+    for name in sorted(set(parts.values())):
         tensors |= _read_file(index.parent / name)
     absent = sorted(parts.keys() - tensors.keys())
     if absent:
@@ -159,16 +222,26 @@ def _read_parts(index: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def _parts_of(index: Path) -> dict[str, str]:
+    """Return the file of each tensor that an index names."""
+    try:
+        parts = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        outside = [name for name in parts.values() if Path(name).name != name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{index} is no index of weights: {error!r}.") from error
+    if outside:
+        raise DataError(f"{index} names a file outside of its folder: {outside[0]}.")
+    return parts
+
+
 def _read_file(path: Path) -> dict[str, Tensor]:
     """Read one file of weights of any format."""
     if not path.is_file():
         raise DataError(f"{path} is missing; fetch it from where the checkpoint came from.")
     if path.suffix == ".safetensors":
-        return safetensors.read(path)
+        return read_safetensors(path)
     try:
-        content = torch.load(
-            path, map_location="cpu", weights_only=False, pickle_module=_TENSORS_ONLY
-        )
+        content = _unpickled(path)
     except Exception as error:  # whatever a damaged pickle makes of itself
         raise DataError(f"cannot read the weights in {path}: {error}") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
@@ -176,6 +249,14 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         raise DataError(f"{path} holds {type(content).__name__}, not a state dict.")
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _unpickled(path: Path) -> Any:
+    """Read a pickled file: as torch reads weights, else (a training checkpoint) its tensors."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=_TENSORS_ONLY)
 
 
 class _StandIn:

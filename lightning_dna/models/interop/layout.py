@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.language_model import LanguageModel
 
 Published = Mapping[str, Any]  # the content of a published config.json
 Shapes = Mapping[str, torch.Size]
@@ -47,10 +48,12 @@ class Constant:
         name: Published name.
         value: What it always holds, where the model's function depends on it; ``None`` for what
             the function does not use, whatever it holds.
+        written: Whether models that came from no published file get it.
     """
 
     name: str
     value: Callable[[], Tensor] | None = None
+    written: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,7 @@ class Layout:
             such model.
         entries: Our parameters.
         constants: Everything else a file of the family may hold.
+        finish: Set what the published code has fixed and our settings have no name for.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Layout:
     write_config: Callable[[ModelConfig], dict[str, Any] | None]
     entries: Callable[[ModelConfig], Sequence[Entry]]
     constants: Callable[[ModelConfig], Sequence[Constant]]
+    finish: Callable[[LanguageModel], None] = lambda model: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +203,7 @@ def to_published(
         kept = {name: tensor for name, tensor in tensors.items() if name in origin.names}
         return kept | dict(origin.constants)
     for constant in layout.constants(config):
-        if constant.value is not None:
+        if constant.value is not None and constant.written:
             tensors[constant.name] = constant.value()
     return tensors
 

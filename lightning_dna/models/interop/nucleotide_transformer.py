@@ -157,10 +157,13 @@ def entries(config: ModelConfig) -> list[Entry]:
 def constants(config: ModelConfig) -> list[Constant]:
     """List what a file may hold besides.
 
-    Those are RoPE's frequencies, which follow from a formula; and a table of positions and a head
+    Those are RoPE's frequencies, which follow from a formula (newer releases of transformers have
+    them once instead of in every layer); and a table of positions and a head
     for contacts, which the published code makes and does not use.
     """
+    frequencies = partial(_frequencies, config.head_width)
     rows = [
+        Constant("esm.rotary_embeddings.inv_freq", frequencies, written=False),
         Constant("esm.embeddings.position_embeddings.weight"),
         Constant("esm.embeddings.position_ids"),
         Constant("esm.contact_head.regression.weight"),
@@ -168,7 +171,7 @@ def constants(config: ModelConfig) -> list[Constant]:
     ]
     for layer in range(config.layers):
         name = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
-        rows.append(Constant(name, partial(_frequencies, config.head_width)))
+        rows.append(Constant(name, frequencies))
     return rows
 
 

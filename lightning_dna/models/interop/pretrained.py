@@ -6,6 +6,7 @@ again) and ``model.safetensors`` (our names).
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +22,6 @@ from lightning_dna.models.interop import (
     files,
     hyenadna,
     nucleotide_transformer,
-    safetensors,
 )
 from lightning_dna.models.interop.layout import (
     Layout,
@@ -86,6 +86,36 @@ class PretrainedModel(LanguageModel):
                 "tokenizer that was published with it."
             ) from error
 
+    def with_settings(self, **changes: Any) -> "PretrainedModel":
+        """Return the model with other settings, those that change no weight.
+
+        Args:
+            **changes: Fields of :class:`ModelConfig`: ``dropout``, ``strand``,
+                ``attention_backend``.
+
+        Returns:
+            A model of its own with the same weights, in evaluation mode; this one where nothing
+            changes.
+
+        Raises:
+            ConfigError: The settings are inconsistent, or would need other weights.
+        """
+        config = replace(self.config, **changes)
+        if config == self.config:
+            return self
+        other = _empty(config)
+        weights = self.state_dict()
+        if other.state_dict().keys() != weights.keys():
+            raise ConfigError(
+                f"{', '.join(changes)}: with these settings the model has other weights than the "
+                "checkpoint; allowed: settings that change none, such as dropout."
+            )
+        other.load_state_dict(weights)
+        other.origin = self.origin
+        if self.origin is not None:
+            _layout_called(self.origin.layout).finish(other)
+        return other.eval()
+
     def save_pretrained(self, folder: str | Path, *, layout: SaveLayout = "own") -> None:
         """Write the model, see :func:`save_pretrained`."""
         save_pretrained(self, folder, layout=layout)
@@ -132,6 +162,7 @@ def load_pretrained(folder: str | Path) -> PretrainedModel:
     ours, constants = to_ours(layout, config, tensors, expected, str(path))
     files.check_vocabulary(folder, config.vocab_size)
     model.load_state_dict(ours)
+    layout.finish(model)
     model.origin = Origin(
         layout=layout.name, config=published, names=frozenset(tensors), constants=constants
     )
@@ -172,7 +203,7 @@ def save_pretrained(
         family, content = _family_of(model.config, origin)
         tensors = to_published(family, model.config, state, origin)
     # The config comes last: a folder that has one has its weights too.
-    safetensors.write(folder / files.WEIGHTS, tensors, metadata={"format": "pt"})
+    files.write_safetensors(folder / files.WEIGHTS, tensors)
     atomic.write_json(folder / files.CONFIG, content)
 
 
@@ -243,6 +274,7 @@ def _load_own(folder: Path, content: Mapping[str, Any], where: str) -> Pretraine
     model.load_state_dict(tensors)
     if content.get("origin") is not None:
         model.origin = _origin(content["origin"], constants, where)
+        _layout_called(model.origin.layout).finish(model)
     return model.eval()
 
 

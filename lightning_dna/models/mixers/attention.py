@@ -1,27 +1,29 @@
 """Multi-head attention, two-sided or causal, with any position scheme and local reach."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
-from lightning_dna.models.positions import ALIBI, OffsetBias, RotaryEmbedding
-
-# Elsewhere the fused kernels want a bias with aligned rows, and head widths in steps of 8.
-STRIDED_BIAS_DEVICES = frozenset({"cpu"})
+from lightning_dna.models.mixers.attention_backends.base import Layout, Situation
+from lightning_dna.models.mixers.attention_backends.table import BACKENDS, BackendName, choose
+from lightning_dna.models.packing import Packing
+from lightning_dna.models.positions import OffsetBias, RotaryEmbedding
 
 
 class Attention(nn.Module):
     """``softmax(q k' / sqrt(head_width) + bias) v`` per head, between two projections with biases.
 
-    The kernel is torch's ``scaled_dot_product_attention``. On a CPU no tensor of size length x
-    length exists, with padding or without.
+    The program in between is the config's ``attention_backend``; on a CPU none but ``eager`` makes
+    a tensor of size length x length, with padding or without.
 
     Args:
         config: The model's settings.
         layer: Number of the layer from 0; all layers are alike.
+
+    Attributes:
+        backend: The program that the last call used, ``None`` before the first.
     """
 
     def __init__(self, config: ModelConfig, layer: int = 0) -> None:
@@ -29,9 +31,8 @@ class Attention(nn.Module):
         self.config = config
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.output = ResidualLinear(config.width, config.width, layers=config.layers)
-        biased = config.position_scheme in ALIBI or config.attention_reach is not None
-        self.bias = OffsetBias(config) if biased or config.causal else None
-        self.only_causal = config.causal and not biased
+        self.bias = OffsetBias(config)
+        self.backend: BackendName | None = None
         self.rotary = (
             RotaryEmbedding(
                 config.head_width,
@@ -45,72 +46,61 @@ class Attention(nn.Module):
         )
 
     def forward(
-        self,
-        x: Float[Tensor, "batch length width"],
-        attention_mask: Bool[Tensor, "batch length"] | None = None,
+        self, x: Float[Tensor, "batch length width"], layout: Layout = None
     ) -> Float[Tensor, "batch length width"]:
         """Mix positions.
 
         Args:
             x: Normalised input.
-            attention_mask: True at real positions. No real position sees one that is not; what
-                comes out at the others is finite and means nothing.
+            layout: A mask, True at real positions, or how sequences are packed into one row. No
+                real position sees one that is not, or one of another sequence; what comes out at
+                the others is finite and means nothing.
 
         Returns:
             What the block adds to its residual stream.
+
+        Raises:
+            ConfigError: The backend that the config names cannot work here.
         """
         parts_heads = (3, self.config.heads, self.config.head_width)
         projected = self.query_key_value(x).unflatten(-1, parts_heads)
         q, k, v = projected.unbind(2)  # each: batch length heads head_width
         if self.rotary is not None:
-            q, k = self.rotary(q), self.rotary(k)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))  # batch heads length head_width
-        if self.only_causal and attention_mask is None:
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        elif self.bias is None:
-            seen = None if attention_mask is None else attention_mask[:, None, None, :]
-            mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        else:
-            bias = self.bias(x.shape[1], q.dtype, q.device)
-            mixed = attend_with_bias(q, k, v, bias, attention_mask)
-        added: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+            positions = layout.positions if isinstance(layout, Packing) else None
+            q, k = self.rotary(q, positions), self.rotary(k, positions)
+        self.backend = choose(_situation(self.config, q))
+        mixed = BACKENDS[self.backend].attend(q, k, v, self.bias, layout)
+        added: Tensor = self.output(mixed.flatten(2))
         return added
+
+    def packs(self, device: torch.device) -> bool:
+        """Say whether sequences had better be packed on a device, where there is padding.
+
+        Raises:
+            ConfigError: The backend that the config names cannot work there.
+        """
+        dtype = self.query_key_value.weight.dtype
+        if torch.is_autocast_enabled(device.type):
+            dtype = torch.get_autocast_dtype(device.type)
+        situation = Situation(device.type, dtype, torch.is_grad_enabled(), self.config)
+        return BACKENDS[choose(situation)].packs(situation)
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two.
 
-        Every pair of positions counts, masked or not: the kernel computes them all.
+        Every pair of positions counts, masked or not, though on a CPU long sequences skip what
+        their heads cannot see.
         """
         projections = self.query_key_value.weight.numel() + self.output.weight.numel()
         return {"projection": 2.0 * projections, "attention": 4.0 * length * self.config.width}
 
 
-def attend_with_bias(
-    q: Float[Tensor, "batch heads length head_width"],
-    k: Float[Tensor, "batch heads length head_width"],
-    v: Float[Tensor, "batch heads length head_width"],
-    bias: Float[Tensor, "heads_or_one length length"],
-    attention_mask: Bool[Tensor, "batch length"] | None,
-) -> Float[Tensor, "batch heads length head_width"]:
-    """Attend with a bias whose rows are reversed, see :class:`OffsetBias`.
+def _situation(config: ModelConfig, q: Tensor) -> Situation:
+    """Describe a call by its queries."""
+    return Situation(q.device.type, q.dtype, q.requires_grad, config)
 
-    Padding rides in one more channel, 1 in every query and hugely negative in the padded keys:
-    adding it to the bias instead would take a length x length matrix for every row of the batch.
-    """
-    head_width = q.shape[-1]
-    strided = bias.device.type in STRIDED_BIAS_DEVICES
-    if not strided:
-        bias = bias.contiguous()
-    if attention_mask is not None:
-        hidden = torch.zeros_like(attention_mask, dtype=k.dtype)
-        hidden = hidden.masked_fill(~attention_mask, torch.finfo(k.dtype).min / 2)  # batch length
-        hidden = hidden[:, None, :, None].expand(*k.shape[:-1], 1)
-        q, k = functional.pad(q, (0, 1), value=1.0), torch.cat((k, hidden), dim=-1)
-        more = 0 if strided else 7
-        q, k = functional.pad(q, (0, more)), functional.pad(k, (0, more))
-        v = functional.pad(v, (0, 1 + more))
-    everywhere = bias.expand(*q.shape[:2], -1, -1)  # batch heads length length, a view
-    mixed = functional.scaled_dot_product_attention(
-        q.flip(-2), k, v, attn_mask=everywhere, scale=head_width**-0.5
-    )
-    return mixed.flip(-2)[..., :head_width]
+
+def attention_backends(model: nn.Module) -> tuple[BackendName, ...]:
+    """Return the programs that the attention layers of a model have used, sorted; () for none."""
+    layers = (module for module in model.modules() if isinstance(module, Attention))
+    return tuple(sorted({layer.backend for layer in layers if layer.backend is not None}))

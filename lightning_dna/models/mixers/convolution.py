@@ -122,3 +122,39 @@ def short_convolution(
     left = taps - 1 if causal else taps // 2
     padded = functional.pad(signal, (left, taps - 1 - left))
     return functional.conv1d(padded, weight[:, None], bias, groups=len(weight))
+
+
+def short_filter(
+    signal: Float[Tensor, "batch channels length"], weight: Tensor, bias: Tensor, left: int
+) -> Float[Tensor, "batch channels length"]:
+    """Convolve every channel with its few taps, the first ``left`` of them in the past."""
+    out = torch.addcmul(bias[:, None], signal, weight[:, left, None])
+    for tap in range(weight.shape[-1]):
+        later = tap - left
+        if later < 0:
+            out[..., -later:].addcmul_(signal[..., :later], weight[:, tap, None])
+        elif later > 0:
+            out[..., :-later].addcmul_(signal[..., later:], weight[:, tap, None])
+    return out
+
+
+def short_filter_backward(
+    gradient: Float[Tensor, "batch channels length"],
+    signal: Float[Tensor, "batch channels length"],
+    weight: Tensor,
+    left: int,
+) -> tuple[Float[Tensor, "batch channels length"], Float[Tensor, "channels taps"]]:
+    """Return the gradients of the signal and of the taps."""
+    out = gradient * weight[:, left, None]
+    for_taps = torch.empty_like(weight)
+    for tap in range(weight.shape[-1]):
+        later = tap - left
+        incoming, seen, target = gradient, signal, out
+        if later < 0:
+            incoming, seen, target = gradient[..., -later:], signal[..., :later], out[..., :later]
+        elif later > 0:
+            incoming, seen, target = gradient[..., :-later], signal[..., later:], out[..., later:]
+        if later:
+            target.addcmul_(incoming, weight[:, tap, None])
+        for_taps[:, tap] = torch.einsum("bcl,bcl->c", incoming, seen)
+    return out, for_taps

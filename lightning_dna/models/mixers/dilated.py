@@ -3,9 +3,10 @@
 Both see a few taps around each position, so how far a model sees grows with its depth: by the same
 step in every layer of a plain tower, by steps that double in a dilated one.
 
-Differences from published models: GPN puts a GELU behind a dilated convolution where there is a
-gate here, and its first layer has nine taps; ConvNova's gate comes from a second branch that has
-convolutions of its own all the way up. Here both stand in the trunk that all mixers share.
+Both stand in the trunk that all mixers share. GPN's blocks are two of its settings, exactly (rows
+``gpn`` and ``gpn-brassicales`` of the variant table). ConvNova's are not: its gate comes from a
+second branch that has convolutions of its own all the way up, which the supervised network
+``convnova_like`` has; here gate and value read the same stream.
 
 References:
     Benegas et al., DNA language models are powerful predictors (GPN), PNAS 2023. Bo et al.,
@@ -27,9 +28,11 @@ class Neighbourhood(nn.Linear):
     decay follow the rules of every other projection.
     """
 
-    def __init__(self, config: ModelConfig, *, outputs: int, dilation: int) -> None:
-        super().__init__(config.convolution_taps * config.width, outputs)
-        self.taps = config.convolution_taps
+    def __init__(self, config: ModelConfig, layer: int, *, outputs: int, dilation: int = 1) -> None:
+        first = config.convolution_first_taps if layer == 0 else None
+        taps = config.convolution_taps if first is None else first
+        super().__init__(taps * config.width, outputs, bias=config.biases)
+        self.taps = taps
         self.dilation = dilation
         self.causal = config.causal
 
@@ -55,14 +58,16 @@ class Convolution(nn.Module):
 
     Args:
         config: The model's settings.
-        layer: Number of the layer from 0; all layers are alike.
+        layer: Number of the layer from 0; only the first may have other taps.
     """
 
     def __init__(self, config: ModelConfig, layer: int = 0) -> None:
         super().__init__()
         self.approximation = config.gelu_approximation
-        self.input = Neighbourhood(config, outputs=config.width, dilation=1)
-        self.output = ResidualLinear(config.width, config.width, layers=config.layers)
+        self.input = Neighbourhood(config, layer, outputs=config.width)
+        self.output = ResidualLinear(
+            config.width, config.width, layers=config.layers, bias=config.biases
+        )
 
     def forward(
         self,
@@ -92,7 +97,10 @@ class Convolution(nn.Module):
 
 
 class DilatedConvolution(nn.Module):
-    """``W (value * sigmoid(gate))``, value and gate being convolutions with spaced taps.
+    """A convolution with spaced taps, in one of three forms.
+
+    Gated: ``W (value * sigmoid(gate))``, value and gate being two of them. Projected: ``W
+    GELU(convolution)``. Plain: ``GELU(convolution)``.
 
     Args:
         config: The model's settings.
@@ -102,8 +110,19 @@ class DilatedConvolution(nn.Module):
     def __init__(self, config: ModelConfig, layer: int = 0) -> None:
         super().__init__()
         dilation = 2 ** (layer % config.convolution_cycle)
-        self.gate_and_value = Neighbourhood(config, outputs=2 * config.width, dilation=dilation)
-        self.output = ResidualLinear(config.width, config.width, layers=config.layers)
+        self.approximation = config.gelu_approximation
+        self.gated = config.dilated_form == "gated"
+        outputs = 2 * config.width if self.gated else config.width
+        neighbourhood = Neighbourhood(config, layer, outputs=outputs, dilation=dilation)
+        self.gate_and_value = neighbourhood if self.gated else None
+        self.input = None if self.gated else neighbourhood
+        self.output = (
+            None
+            if config.dilated_form == "plain"
+            else ResidualLinear(
+                config.width, config.width, layers=config.layers, bias=config.biases
+            )
+        )
 
     def forward(
         self,
@@ -120,17 +139,26 @@ class DilatedConvolution(nn.Module):
         Returns:
             What the block adds to its residual stream.
         """
-        both = self.gate_and_value(_without_padding(x, attention_mask))
-        gate, value = both.chunk(2, dim=-1)  # each: batch length width
-        added: Tensor = self.output(value * gate.sigmoid())
+        seen = self.neighbourhood(_without_padding(x, attention_mask))
+        if self.gated:
+            gate, value = seen.chunk(2, dim=-1)  # each: batch length width
+            seen = value * gate.sigmoid()
+        else:
+            seen = functional.gelu(seen, approximate=self.approximation)
+        added: Tensor = seen if self.output is None else self.output(seen)
         return added
+
+    @property
+    def neighbourhood(self) -> Neighbourhood:
+        """The convolution: gate and value side by side, or one of as many channels as come in."""
+        return next(part for part in (self.gate_and_value, self.input) if part is not None)
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""
-        return {
-            "convolution": self.gate_and_value.flops_per_base(),
-            "projection": 2.0 * self.output.weight.numel(),
-        }
+        convolution = {"convolution": self.neighbourhood.flops_per_base()}
+        if self.output is None:
+            return convolution
+        return {**convolution, "projection": 2.0 * self.output.weight.numel()}
 
 
 def _without_padding(

@@ -14,14 +14,13 @@ from torch.nn import functional
 from lightning_dna.data.examples import Examples
 from lightning_dna.genome.alphabet import Codes
 from lightning_dna.models.initialisation import draw_normal, parameter_generator
+from lightning_dna.tasks.baselines.network import TRAINING, train_network
 from lightning_dna.tokenizers.character import CharacterTokenizer
 from lightning_dna.training.config import FineTuneConfig
-from lightning_dna.training.finetune import predict, train_classifier
 
 WIDTH = 64
 KERNELS = (11, 7, 7)
 POOL = 4  # bases; after the first convolution, so that the others cost a quarter and see four times
-TRAINING = FineTuneConfig(epochs=20, lr=1e-3, batch_size=32, weight_decay=0.01, patience=5)
 
 
 class OneHotCNN(nn.Module):
@@ -92,14 +91,5 @@ def onehot_cnn(
         Class probabilities of the test sequences, shape ``(n, n_classes)``, and a record of the
         training.
     """
-    tuned = train_classifier(
-        OneHotCNN(n_classes, seed=seed), train, valid, config, seed=seed, device=device
-    )
-    record = {
-        "best_epoch": tuned.best_epoch,
-        "epochs_run": tuned.epochs_run,
-        "valid_metric": tuned.valid_metric,
-        "seconds": tuned.seconds,
-        "parameters_updated": tuned.parameters_updated,
-    }
-    return predict(tuned.classifier, test_codes), record
+    network = OneHotCNN(n_classes, seed=seed)
+    return train_network(network, train, valid, test_codes, seed=seed, config=config, device=device)

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,25 @@ class Random:
         return {f"{name}.weight": self(width, mean=1.0), f"{name}.bias": self(width)}
 
 
-def dnabert2() -> tuple[dict[str, Any], Tensors]:
-    width, inner, layers, vocabulary = 24, 40, 2, 32
+def dnabert2(
+    *,
+    width: int = 24,
+    inner: int = 40,
+    layers: int = 2,
+    vocabulary: int = 32,
+    heads: int = 3,
+    types: int = 2,
+    epsilon: float = 1e-12,
+) -> tuple[dict[str, Any], Tensors]:
     config = {
         "architectures": ["BertForMaskedLM"],
         "model_type": "bert",
         "hidden_size": width,
         "intermediate_size": inner,
-        "layer_norm_eps": 1e-12,
-        "num_attention_heads": 3,
+        "layer_norm_eps": epsilon,
+        "num_attention_heads": heads,
         "num_hidden_layers": layers,
-        "type_vocab_size": 2,
+        "type_vocab_size": types,
         "vocab_size": vocabulary,
         "max_position_embeddings": 16,
         "some_new_setting": "of no effect",
@@ -65,7 +74,7 @@ def dnabert2() -> tuple[dict[str, Any], Tensors]:
     draw = Random(1)
     tensors = {
         "bert.embeddings.word_embeddings.weight": draw(vocabulary, width),
-        "bert.embeddings.token_type_embeddings.weight": draw(2, width),
+        "bert.embeddings.token_type_embeddings.weight": draw(types, width),
         **draw.norm("bert.embeddings.LayerNorm", width),
         **draw.linear("cls.predictions.transform.dense", width, width),
         **draw.norm("cls.predictions.transform.LayerNorm", width),
@@ -83,14 +92,22 @@ def dnabert2() -> tuple[dict[str, Any], Tensors]:
     return config, tensors | {"cls.predictions.decoder.weight": table.clone()}
 
 
-def ntv2(*, bias: bool = False) -> tuple[dict[str, Any], Tensors]:
-    width, inner, layers, vocabulary, heads = 24, 40, 2, 29, 3
+def ntv2(
+    *,
+    bias: bool = False,
+    width: int = 24,
+    inner: int = 40,
+    layers: int = 2,
+    vocabulary: int = 29,
+    heads: int = 3,
+    epsilon: float = 1e-12,
+) -> tuple[dict[str, Any], Tensors]:
     config = {
         "add_bias_fnn": bias,
         "model_type": "esm",
         "hidden_size": width,
         "intermediate_size": inner,
-        "layer_norm_eps": 1e-12,
+        "layer_norm_eps": epsilon,
         "num_attention_heads": heads,
         "num_hidden_layers": layers,
         "max_position_embeddings": 50,
@@ -125,19 +142,36 @@ def ntv2(*, bias: bool = False) -> tuple[dict[str, Any], Tensors]:
     return config, tensors
 
 
-def hyenadna() -> tuple[dict[str, Any], Tensors]:
-    width, inner, layers, longest, hidden = 12, 20, 2, 40, 8
+def hyenadna(
+    *,
+    width: int = 12,
+    inner: int = 20,
+    layers: int = 2,
+    longest: int = 40,
+    hidden: int = 8,
+    vocabulary: int = 12,
+    multiple: int = 8,
+    shift: float | None = None,
+    epsilon: float | None = None,
+    attention: tuple[int, ...] = (),
+    features: int = 5,
+    order: int = 2,
+    sines: int = 3,
+    taps: int = 3,
+    positions: bool = False,
+    **in_layer: Any,
+) -> tuple[dict[str, Any], Tensors]:
     config = {
         "d_model": width,
         "d_inner": inner,
         "n_layer": layers,
-        "vocab_size": 12,
-        "pad_vocab_size_multiple": 8,
+        "vocab_size": vocabulary,
+        "pad_vocab_size_multiple": multiple,
         "resid_dropout": 0.0,
         "embed_dropout": 0.1,
         "layer": {
             "_name_": "hyena",
-            "emb_dim": 5,
+            "emb_dim": features,
             "filter_order": hidden,
             "local_order": 3,
             "l_max": longest,
@@ -145,17 +179,30 @@ def hyenadna() -> tuple[dict[str, Any], Tensors]:
             "w": 10,
             "lr": 6e-4,
             "lr_pos_emb": 0.0,
-        },
-    }
+        }
+        | ({} if shift is None else {"shift": shift})
+        | ({} if order == 2 else {"order": order})
+        | ({} if sines == 3 else {"num_inner_mlps": sines - 1})
+        | in_layer,
+    } | ({} if epsilon is None else {"layer_norm_epsilon": epsilon})
+    if attention:
+        config |= {"attn_layer_idx": [*attention], "attn_cfg": {"num_heads": 3, "dropout": 0.1}}
+    if positions:
+        config["max_position_embeddings"] = longest
+    rows = -(-vocabulary // multiple) * multiple
     draw = Random(3)
     time = torch.arange(longest) / (longest - 1)
-    wave = torch.exp(
-        -2j * math.pi * torch.arange(longest)[:, None] / longest * torch.tensor([1e-4, 1.0])
-    )
+    bands = torch.linspace(1e-4, (features - 1) // 2 - 1, (features - 1) // 2)
+    wave = torch.exp(-2j * math.pi * torch.arange(longest)[:, None] / longest * bands)
     tensors = {
-        "backbone.embeddings.word_embeddings.weight": draw(16, width, std=1.0),
+        "backbone.embeddings.word_embeddings.weight": draw(rows, width, std=1.0),
         **draw.norm("backbone.ln_f", width),
     }
+    if positions:
+        tensors["backbone.embeddings.position_embeddings.weight"] = draw(longest, width)
+    channels, filters = (order + 1) * width, (order - 1) * width
+    target = math.log(in_layer.get("target", 0.01))
+    slow, fast = in_layer.get("slow_decay_pct", 1.5), in_layer.get("fast_decay_pct", 0.3)
     for layer in range(layers):
         p = f"backbone.layers.{layer}."
         f = p + "mixer.filter_fn."
@@ -163,22 +210,25 @@ def hyenadna() -> tuple[dict[str, Any], Tensors]:
         tensors |= draw.linear(p + "mlp.fc1", inner, width) | draw.linear(
             p + "mlp.fc2", width, inner
         )
-        tensors |= draw.linear(p + "mixer.in_proj", 3 * width, width)
         tensors |= draw.linear(p + "mixer.out_proj", width, width)
-        tensors[p + "mixer.short_filter.weight"] = draw(3 * width, 1, 3, std=0.5)
-        tensors[p + "mixer.short_filter.bias"] = draw(3 * width)
-        tensors[f + "bias"] = draw(width, std=1.0)
-        tensors |= draw.linear(f + "implicit_filter.0", hidden, 5)
-        tensors |= draw.linear(f + "implicit_filter.2", hidden, hidden)
-        tensors |= draw.linear(f + "implicit_filter.4", hidden, hidden)
-        tensors |= draw.linear(f + "implicit_filter.6", width, hidden, bias=False)
-        shared = draw(1, hidden, std=1.0, mean=10.0)
-        tensors |= {f"{f}implicit_filter.{i}.freq": shared.clone() for i in (1, 3, 5)}
+        if layer in attention:
+            tensors |= draw.linear(p + "mixer.Wqkv", 3 * width, width)
+            continue
+        tensors |= draw.linear(p + "mixer.in_proj", channels, width)
+        tensors[p + "mixer.short_filter.weight"] = draw(channels, 1, taps, std=0.5)
+        tensors[p + "mixer.short_filter.bias"] = draw(channels)
+        tensors[f + "bias"] = draw(filters, std=1.0)
+        for i in range(sines):
+            inputs = hidden if i else features
+            tensors |= draw.linear(f"{f}implicit_filter.{2 * i}", hidden, inputs)
+        tensors |= draw.linear(f"{f}implicit_filter.{2 * sines}", filters, hidden, bias=False)
+        shared = draw(1, hidden, std=1.0, mean=in_layer.get("w", 10.0))
+        for i in range(sines):
+            tensors[f"{f}implicit_filter.{2 * i + 1}.freq"] = shared.clone()
         tensors[f + "pos_emb.t"] = time[None, :, None]
         tensors[f + "pos_emb.z"] = torch.cat((time[:, None], wave.real, wave.imag), -1)[None]
-        tensors[f + "modulation.deltas"] = torch.linspace(
-            math.log(0.01) / 1.5, math.log(0.01) / 0.3, width
-        )[None, None]
+        rates = torch.linspace(target / slow, target / fast, filters)
+        tensors[f + "modulation.deltas"] = rates[None, None]
     return config, tensors
 
 
@@ -187,6 +237,41 @@ MAKERS: dict[str, Callable[[], tuple[dict[str, Any], Tensors]]] = {
     "ntv2": ntv2,
     "ntv2-bias": lambda: ntv2(bias=True),
     "hyenadna": hyenadna,
+    # Other shapes: nothing is a power of two, and every number that is fixed above is another.
+    "dnabert2-12-heads": partial(
+        dnabert2, width=60, inner=31, layers=3, vocabulary=43, heads=12, types=1, epsilon=0.3
+    ),
+    "dnabert2-1-head": partial(dnabert2, width=10, inner=7, layers=1, vocabulary=13, heads=1),
+    "ntv2-5-heads": partial(
+        ntv2, width=30, inner=17, layers=3, vocabulary=41, heads=5, epsilon=0.2, bias=True
+    ),
+    "ntv2-1-head": partial(ntv2, width=14, inner=50, layers=1, vocabulary=13, heads=1),
+    "hyenadna-3-layers": partial(
+        hyenadna,
+        width=7,
+        inner=11,
+        layers=3,
+        longest=29,
+        hidden=5,
+        vocabulary=13,
+        multiple=5,
+        shift=0.3,
+        epsilon=0.1,
+    ),
+    "hyenadna-3-features": partial(hyenadna, features=3),
+    "hyenadna-9-features": partial(hyenadna, features=9, width=5),
+    "hyenadna-order-3": partial(hyenadna, order=3),
+    "hyenadna-order-4": partial(hyenadna, order=4, width=7, taps=4, sines=2, features=3),
+    "hyenadna-1-sine": partial(hyenadna, sines=1, taps=5),
+    "hyenadna-5-sines": partial(hyenadna, sines=5, width=5, w=1),
+    "hyenadna-decay": partial(
+        hyenadna, order=3, fast_decay_pct=0.1, slow_decay_pct=2.0, target=0.3
+    ),
+    "hyenadna-no-decay": partial(hyenadna, order=3, modulate=False, shift=0.5),
+    "hyenadna-positions": partial(hyenadna, attention=(0, 1), positions=True),
+    "hyenadna-attention": partial(hyenadna, attention=(0, 1)),
+    "hyenadna-hybrid": partial(hyenadna, layers=3, attention=(1,)),
+    "hyenadna-unpadded": partial(hyenadna, width=6, longest=13, multiple=1, shift=0.0),
 }
 
 

@@ -3,13 +3,17 @@
 import argparse
 import json
 import os
+import struct
 from collections import OrderedDict
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
+from lightning_dna.atomic import UnwritableError
 from lightning_dna.errors import DataError
-from lightning_dna.models.interop import files, safetensors
+from lightning_dna.models.interop import files
 
 WEIGHTS = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([[3]], dtype=torch.float16)}
 
@@ -69,7 +73,7 @@ def test_a_pickle_cannot_run_code(tmp_path, zipped):
 
 def test_safe_formats_come_first(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
-    safetensors.write(tmp_path / "model.safetensors", WEIGHTS)
+    save_file(WEIGHTS, tmp_path / "model.safetensors")
     found, path = files.read_weights(tmp_path)
     assert same(found)
     assert path == tmp_path / "model.safetensors"
@@ -77,7 +81,7 @@ def test_safe_formats_come_first(tmp_path):
 
 def test_weights_in_parts(tmp_path):
     for name, tensor in WEIGHTS.items():
-        safetensors.write(tmp_path / f"part-{name}.safetensors", {name: tensor})
+        save_file({name: tensor}, tmp_path / f"part-{name}.safetensors")
     places = {name: f"part-{name}.safetensors" for name in WEIGHTS}
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": places}))
@@ -128,3 +132,128 @@ def test_absent_and_damaged_configs(tmp_path):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(DataError, match=message):
             files.read_config(tmp_path)
+
+
+def header_of(entries: dict[str, object], data: bytes) -> bytes:
+    """The format by hand: the header's length, the header, the numbers."""
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def entry(begin: int, end: int, *shape: int, dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+def test_reads_what_the_safetensors_format_says(tmp_path):
+    entries = {
+        "__metadata__": {"format": "pt"},
+        "a": entry(0, 16, 2, 2),
+        "half": entry(16, 20, 2, dtype="BF16"),
+        "scalar": entry(20, 28, dtype="I64"),
+    }
+    data = struct.pack("<4f", 1.5, -2.0, 0.0, 3.25) + b"\x80\x3f\x00\xc0" + struct.pack("<q", -7)
+    (tmp_path / "model.safetensors").write_bytes(header_of(entries, data))
+    found, _ = files.read_weights(tmp_path)
+    assert found["a"].tolist() == [[1.5, -2.0], [0.0, 3.25]]
+    assert (found["half"].tolist(), found["half"].dtype) == ([1.0, -2.0], torch.bfloat16)
+    assert (found["scalar"].item(), found["scalar"].shape) == (-7, ())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"abc",
+        struct.pack("<Q", 2**60) + b"{}",
+        b"PK\x03\x04" + b"\x00" * 40,
+        header_of({"a": entry(0, 8, 2)}, b"\x00" * 4),
+        header_of({"a": entry(0, 4, 2)}, b"\x00" * 4),
+        header_of({"a": entry(0, 4, 1), "b": entry(2, 4, 2, dtype="U8")}, b"\x00" * 4),
+        header_of({"a": entry(0, 4, 4, dtype="X8")}, b"\x00" * 4),
+        struct.pack("<Q", 1) + b"{",
+    ],
+)
+def test_damaged_safetensors(tmp_path, raw):
+    (tmp_path / "model.safetensors").write_bytes(raw)
+    with pytest.raises(
+        DataError, match=r"model.safetensors is no safetensors file, or was cut off"
+    ):
+        files.read_weights(tmp_path)
+
+
+def test_a_file_cut_off_anywhere_is_damaged(tmp_path):
+    path = tmp_path / "model.safetensors"
+    files.write_safetensors(path, WEIGHTS)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 7):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="Fetch it again"):
+            files.read_weights(tmp_path)
+    with pytest.raises(DataError, match="No such file"):
+        files.read_safetensors(tmp_path / "absent.safetensors")
+
+
+def test_written_tensors_are_read_by_the_library(tmp_path):
+    table = torch.arange(6.0).reshape(2, 3)
+    tensors = {
+        "table": table,
+        "tied": table,  # shares its memory
+        "turned": table.T,
+        "upper": table[:1],
+        "half": table.bfloat16(),
+        "number": torch.tensor(3),
+        "none": torch.zeros(0, 2),
+        "grown": torch.nn.Parameter(table),
+    }
+    files.write_safetensors(tmp_path / "new" / "model.safetensors", tensors)
+    found = load_file(tmp_path / "new" / "model.safetensors")
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+
+
+def test_weights_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    files.write_safetensors(path, WEIGHTS)
+    before = path.read_bytes()
+
+    def broken(*arguments, **named):
+        arguments[1].write_bytes(before[:10])
+        raise SafetensorError("no space left")
+
+    monkeypatch.setattr("safetensors.torch.save_file", broken)
+    with pytest.raises(UnwritableError, match="no space left"):
+        files.write_safetensors(path, {"a": torch.zeros(9)})
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_the_digest_is_of_what_is_computed_and_not_of_where(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        files.write_safetensors(folder / "model.safetensors", WEIGHTS)
+        (folder / "config.json").write_text("{}")
+        (folder / "README.md").write_text(folder.name)
+    assert files.digest(one) == files.digest(other)
+    seen = {files.digest(one)}
+    for name in ("config.json", "vocab.txt", "tokenizer.json"):
+        (other / name).write_text("changed")
+        seen.add(files.digest(other))
+    files.write_safetensors(other / "model.safetensors", WEIGHTS | {"a": torch.zeros(2)})
+    seen.add(files.digest(other))
+    assert len(seen) == 5
+    (other / "config.json").unlink()
+    with pytest.raises(DataError, match="cannot read"):
+        files.digest(other)
+
+
+def test_the_digest_of_parts_is_of_all_of_them(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    for name, tensor in WEIGHTS.items():
+        files.write_safetensors(tmp_path / f"part-{name}.safetensors", {name: tensor})
+    places = {name: f"part-{name}.safetensors" for name in WEIGHTS}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    before = files.digest(tmp_path)
+    files.write_safetensors(tmp_path / "part-b.safetensors", {"b": torch.zeros(1)})
+    assert files.digest(tmp_path) != before

@@ -4,14 +4,17 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from lightning_dna import ModelConfig, build_model, load_pretrained
 from lightning_dna.errors import ConfigError, DataError
-from lightning_dna.models.interop import safetensors
 from lightning_dna.models.interop.pretrained import save_pretrained
 from lightning_dna.models.variants import variant_config
 
-KINDS = ("dnabert2", "ntv2", "ntv2-bias", "hyenadna")
+KINDS = (
+    *("dnabert2", "ntv2", "ntv2-bias", "hyenadna", "hyenadna-hybrid", "hyenadna-order-4"),
+    *("hyenadna-decay", "hyenadna-no-decay", "hyenadna-5-sines", "hyenadna-positions"),
+)
 IDS = torch.tensor([[7, 8, 9, 10, 7, 7, 11, 9]])
 TOY = {"width": 12, "heads": 3, "layers": 2, "max_length": 24}
 
@@ -30,7 +33,7 @@ def test_published_layouts_come_back_exactly(kind, published, tmp_path):
     model.save_pretrained(own)
     load_pretrained(own).save_pretrained(again, layout="published")
     for folder in (direct, again):
-        assert equal(safetensors.read(folder / "model.safetensors"), checkpoint.tensors)
+        assert equal(load_file(folder / "model.safetensors"), checkpoint.tensors)
         assert json.loads((folder / "config.json").read_text()) == checkpoint.config
     for folder in (direct, own, again):
         other = load_pretrained(str(folder))
@@ -109,8 +112,17 @@ def test_unknown_layouts(published):
         ("ntv2", {"hidden_size": None}, "hidden_size has to be a positive integer.*None"),
         ("ntv2", {"num_attention_heads": 5}, r"config.json \(Nucleotide.*5 heads do not divide"),
         ("dnabert2", {"hidden_act": "relu"}, "hidden_act is 'relu'.*'gelu' can be loaded"),
-        ("dnabert2", {"tie_word_embeddings": False}, "tie_word_embeddings is False"),
-        ("hyenadna", {"layer": {"l_max": 40}}, "emb_dim and layer.filter_order are needed"),
+        ("hyenadna", {"max_position_embeddings": 41}, "max_position_embeddings is 41 and layer"),
+        ("hyenadna", {"attn_layer_idx": [2]}, r"attn_layer_idx is \[2\]; expected.* 0 to 1"),
+        ("hyenadna", {"attn_layer_idx": [1]}, "attn_cfg: num_heads has to be a positive integer"),
+        (
+            "hyenadna",
+            {"attn_layer_idx": [1], "attn_cfg": {"num_heads": 3, "rotary_emb_dim": 4}},
+            "attn_cfg: rotary_emb_dim is 4",
+        ),
+        ("ntv2", {"emb_layer_norm_before": True}, "emb_layer_norm_before is True"),
+        ("hyenadna", {"layer": {"emb_dim": 5}}, "l_max has to be a positive integer"),
+        ("hyenadna", {"layer": {"l_max": 40, "emb_dim": 4}}, "hyena_features: 4 is even"),
         ("hyenadna", {"n_layer": "two"}, "n_layer has to be a positive integer"),
     ],
 )
@@ -119,24 +131,6 @@ def test_configs_of_models_that_cannot_be_built(kind, changes, message, publishe
     checkpoint.config |= changes
     with pytest.raises(ConfigError, match=message):
         load_pretrained(checkpoint.write())
-
-
-def test_a_hyena_of_another_kind(published):
-    checkpoint = published("hyenadna")
-    for key, value in {"order": 3, "emb_dim": 7, "modulate": False}.items():
-        checkpoint.config["layer"] = published("hyenadna").config["layer"] | {key: value}
-        with pytest.raises(ConfigError, match=f"{key} is {value}"):
-            load_pretrained(checkpoint.write())
-
-
-def test_hyena_tables_that_no_formula_gives(published):
-    """Trained positional features would be another model: they are refused and not dropped."""
-    for name in ("pos_emb.z", "pos_emb.t", "modulation.deltas"):
-        checkpoint = published("hyenadna")
-        key = f"backbone.layers.1.mixer.filter_fn.{name}"
-        checkpoint.tensors[key] = checkpoint.tensors[key] * 1.01
-        with pytest.raises(DataError, match=f"{key}, which is not what the published formula"):
-            load_pretrained(checkpoint.write())
 
 
 def test_tied_weights(published):
@@ -153,6 +147,15 @@ def test_tied_weights(published):
             load_pretrained(checkpoint.write())
 
 
+def test_dnabert2_ties_its_head_whatever_the_config_says(published):
+    """As its constructor does."""
+    plain, flagged = published("dnabert2"), published("dnabert2")
+    logits = load_pretrained(plain.write())(IDS).logits
+    flagged.config["tie_word_embeddings"] = False
+    flagged.folder = flagged.folder.with_name("flagged")
+    assert torch.equal(load_pretrained(flagged.write())(IDS).logits, logits)
+
+
 def test_an_nt_with_a_tied_head(published, tmp_path):
     checkpoint = published("ntv2")
     checkpoint.config["tie_word_embeddings"] = True
@@ -161,7 +164,7 @@ def test_an_nt_with_a_tied_head(published, tmp_path):
     model = load_pretrained(checkpoint.write())
     assert model.config.head == "transform"
     model.save_pretrained(tmp_path / "again", layout="published")
-    assert equal(safetensors.read(tmp_path / "again/model.safetensors"), checkpoint.tensors)
+    assert equal(load_file(tmp_path / "again/model.safetensors"), checkpoint.tensors)
 
 
 def test_the_vocabulary_of_a_bert_is_rounded_up_to_eight(published):
@@ -173,38 +176,22 @@ def test_the_vocabulary_of_a_bert_is_rounded_up_to_eight(published):
         load_pretrained(checkpoint.write())
 
 
-def test_names_as_wrappers_and_training_checkpoints_have_them(published):
-    """``weights.ckpt`` of the hub, with activation checkpointing; and the flat ``-hf`` form."""
-    plain = published("hyenadna")
-    logits = load_pretrained(plain.write("weights.ckpt"))(IDS).logits
-    wrapped = published("hyenadna")
-    wrapped.folder = wrapped.folder.with_name("wrapped")
-    wrapped.tensors = {
-        "model." + name.replace(".mixer.", ".mixer.layer.").replace(".mlp.", ".mlp.layer."): value
-        for name, value in plain.tensors.items()
-    }
-    table = plain.tensors["backbone.embeddings.word_embeddings.weight"]
-    wrapped.tensors["model.lm_head.weight"] = table
-    assert torch.equal(load_pretrained(wrapped.write("weights.ckpt"))(IDS).logits, logits)
-    flat = published("hyenadna")
-    flat.folder = flat.folder.with_name("flat")
-    flat.config = {
-        "model_type": "hyenadna",
-        "d_model": 12,
-        "d_inner": 20,
-        "n_layer": 2,
-        "vocab_size": 12,
-        "pad_vocab_size_multiple": 8,
-        "emb_dim": 5,
-        "filter_order": 8,
-        "hyena_order": 2,
-        "max_seq_len": 40,
-        "num_inner_mlps": 2,
-        "use_bias": True,
-    }
-    flat.tensors = {"hyena." + name: value for name, value in plain.tensors.items()}
-    flat.tensors["lm_head.weight"] = table
-    assert torch.equal(load_pretrained(flat.write())(IDS).logits, logits)
+def test_frequencies_where_newer_transformers_have_them(published, tmp_path):
+    """Once per model; they come back so, and other ones are refused."""
+    plain, newer = published("ntv2"), published("ntv2")
+    name = "esm.rotary_embeddings.inv_freq"
+    for layer in range(2):
+        old = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
+        newer.tensors[name] = newer.tensors.pop(old)
+    logits = load_pretrained(plain.write())(IDS).logits
+    newer.folder = newer.folder.with_name("newer")
+    model = load_pretrained(newer.write())
+    assert torch.equal(model(IDS).logits, logits)
+    model.save_pretrained(tmp_path / "again", layout="published")
+    assert equal(load_file(tmp_path / "again" / "model.safetensors"), newer.tensors)
+    newer.tensors[name] = newer.tensors[name] / 2
+    with pytest.raises(DataError, match=f"{name}, which is not what the published formula"):
+        load_pretrained(newer.write())
 
 
 def test_half_precision_weights_are_loaded_in_full(published):
@@ -245,7 +232,7 @@ def test_published_names_are_complete(published, tmp_path):
         checkpoint = published(kind)
         config = load_pretrained(checkpoint.write()).config
         save_pretrained(build_model(config, seed=0), tmp_path / "new", layout="published")
-        written = safetensors.read(tmp_path / "new" / "model.safetensors")
+        written = load_file(tmp_path / "new" / "model.safetensors")
         extra = {"lm_head.weight", "lm_head.decoder.bias", "cls.predictions.bias"}
         missing = {n for n in checkpoint.tensors.keys() - written.keys() if "contact" not in n}
         assert missing <= unused

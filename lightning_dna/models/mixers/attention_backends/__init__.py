@@ -1,0 +1,1 @@
+"""Programs that compute attention, one file each, and the table that chooses among them."""

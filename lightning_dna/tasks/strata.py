@@ -1,0 +1,116 @@
+"""Strata of held-out bases beyond the soft mask: codon position, exon, intron, GC, repeat class.
+
+A base has one label for each factor, and its stratum is their names joined by ``+``, such as
+``unique+codon_1+gc_30_40``. Scores are summed by whole strata, so any factor can be read from them
+afterwards. No torch here.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from lightning_dna.data.config import DataConfig
+from lightning_dna.genome.alphabet import Codes
+from lightning_dna.genome.annotation import STRATA, Annotation, gc_names, gc_strata
+from lightning_dna.genome.fasta import Genome
+from lightning_dna.genome.repeat_annotation import RepeatAnnotation
+
+SEPARATOR = "+"
+SOFT_MASK_STRATA = ("unique", "repeat")  # indexed by the soft mask
+CLASS_PREFIX = "class_"
+
+Labels = npt.NDArray[np.int64]
+
+
+def annotated_names() -> tuple[str, ...]:
+    """Return the names of the strata that an annotation gives: regions, then GC bins.
+
+    Example:
+        >>> annotated_names()[0], annotated_names()[-1]
+        ('intergenic', 'gc_60_100')
+    """
+    return (*STRATA, *gc_names())
+
+
+class GenomeStrata:
+    """The strata of a genome.
+
+    The GC bin is that of a whole window, its N left out; every other factor is of the single base.
+
+    Args:
+        annotation: Genes.
+        repeats: Repeats by class, if there are any.
+
+    Attributes:
+        labels: Name of each stratum; windows are labelled by their places here.
+        digest: What the strata depend on, wherever the files lie.
+    """
+
+    def __init__(self, annotation: Annotation, repeats: RepeatAnnotation | None = None) -> None:
+        self.annotation = annotation
+        self.repeats = repeats
+        classes = () if repeats is None else repeats.classes
+        factors = (SOFT_MASK_STRATA, STRATA, gc_names(), ("", *(CLASS_PREFIX + c for c in classes)))
+        self._sizes = tuple(map(len, factors))
+        self.labels = tuple(
+            SEPARATOR.join(name for name in names if name) for names in itertools.product(*factors)
+        )
+        parts = [annotation.digest]
+        if repeats is not None:
+            parts += [f"{name} {repeats.digest((name,))}" for name in classes]
+        self.digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+    @classmethod
+    def read(cls, config: DataConfig, genome: Genome) -> "GenomeStrata | None":
+        """Read what the settings of the data name; ``None`` without ``data.annotation``.
+
+        Raises:
+            DataError: If a file cannot be used, or fits the genome nowhere.
+        """
+        if config.annotation is None:
+            return None
+        repeats = None
+        if config.repeat_bed is not None:
+            repeats = RepeatAnnotation.read(config.repeat_bed, genome.lengths)
+        return cls(Annotation.read(config.annotation, genome.lengths), repeats)
+
+    def check(self, chroms: Iterable[str]) -> None:
+        """Refuse chromosomes on which the annotation has nothing.
+
+        Raises:
+            DataError: If there is one; nothing is silently called intergenic.
+        """
+        for chrom in chroms:
+            self.annotation.regions(chrom)
+
+    def of_windows(
+        self,
+        chrom: str,
+        starts: npt.NDArray[np.int64],
+        codes: Codes,
+        repeat: npt.NDArray[np.bool_],
+    ) -> Labels:
+        """Label the bases of some windows of a chromosome.
+
+        Args:
+            chrom: Chromosome name.
+            starts: First base of each window, 0-based, shape ``(windows,)``.
+            codes: Base codes 0 to 4, shape ``(windows, length)``.
+            repeat: Soft-masked bases, shape ``(windows, length)``.
+
+        Returns:
+            Places in ``labels``, shape ``(windows, length)``.
+        """
+        region = np.empty(codes.shape, dtype=np.int64)
+        kind = np.zeros(codes.shape, dtype=np.int64)
+        for row, start in enumerate(starts.tolist()):
+            end = start + codes.shape[1]
+            region[row] = self.annotation.strata(chrom, start, end)
+            if self.repeats is not None:
+                kind[row] = self.repeats.codes(chrom, start, end)
+        gc = np.broadcast_to(gc_strata(codes)[:, None], codes.shape)
+        factors = (repeat.astype(np.int64), region, gc.astype(np.int64), kind)
+        return np.asarray(np.ravel_multi_index(factors, self._sizes), dtype=np.int64)

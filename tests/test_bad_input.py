@@ -305,7 +305,10 @@ class TestNames:
         [
             ("model.mixer=hyenna", ("model.mixer", "'hyenna'", "Did you mean 'hyena'?")),
             ("arms.rope.model.position=ropes", ("'rope'", "'ropes'", "Did you mean 'rope'?")),
-            ("model.feedforward=gelu", ("'gelu'", "geglu, linear, mlp, none, swiglu", "Did you mean 'geglu'?")),
+            (
+                "model.feedforward=gelu",
+                ("'gelu'", "mlp, none, swiglu", "Did you mean 'geglu'?"),
+            ),
             ("data.repeats=removed", ("'removed'", "Did you mean 'remove'?")),
             ("length_schedule.kind=doublng", ("'doublng'", "Did you mean 'doubling'?")),
             ("length_schedule.order=shufled", ("'shufled'", "Did you mean 'shuffled'?")),

@@ -18,7 +18,6 @@ from lightning_dna.errors import unknown_name
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.kmer_logistic import kmer_logistic
-from lightning_dna.tasks.baselines.onehot_cnn import onehot_cnn
 from lightning_dna.tasks.baselines.supervised import NETWORKS, supervised_baseline
 from lightning_dna.tasks.card import CLASSIFICATION_BASELINES, TaskCard, Way
 from lightning_dna.tasks.examples import LabelledTask
@@ -127,10 +126,6 @@ def fit_baseline(
         return np.tile(shares, (len(test_codes), 1)), {"class": task.classes[shares.argmax()]}
     if name == "kmer_logistic":
         return kmer_logistic(task.train, task.valid, test_codes, n_classes=n_classes)
-    if name == "onehot_cnn":
-        return onehot_cnn(
-            task.train, task.valid, test_codes, n_classes=n_classes, seed=seed, device=device
-        )
     if name in NETWORKS:
         return supervised_baseline(
             name,

@@ -6,7 +6,8 @@ import torch
 
 from lightning_dna.data.examples import Examples
 from lightning_dna.genome.alphabet import encode
-from lightning_dna.tasks.baselines.onehot_cnn import OneHotCNN, onehot_cnn
+from lightning_dna.tasks.baselines.onehot_cnn import OneHotCNN
+from lightning_dna.tasks.baselines.supervised import supervised_baseline
 from lightning_dna.training.config import FineTuneConfig
 from lightning_dna.training.finetune import padded_batch, predict
 
@@ -81,15 +82,21 @@ def test_parameter_count():
     assert sum(part.numel() for part in OneHotCNN(2, seed=0).parameters()) == 60_482
 
 
+def trained(train, valid, test):
+    return supervised_baseline(
+        "onehot_cnn", train, valid, test.codes, n_classes=2, seed=0, config=QUICK
+    )
+
+
 def test_learns_the_order_of_two_motifs_and_is_deterministic():
     train, valid, test = (ordered_pairs(n, seed) for seed, n in enumerate((300, 100, 100)))
-    probabilities, record = onehot_cnn(train, valid, test.codes, n_classes=2, seed=0, config=QUICK)
+    probabilities, record = trained(train, valid, test)
     assert probabilities.shape == (100, 2)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert (probabilities.argmax(axis=1) == test.labels).mean() > 0.9
     assert record["parameters_updated"] == 60_482
     assert 1 <= record["best_epoch"] <= record["epochs_run"] <= 6
-    again, _ = onehot_cnn(train, valid, test.codes, n_classes=2, seed=0, config=QUICK)
+    again, _ = trained(train, valid, test)
     np.testing.assert_array_equal(again, probabilities)
 
 

@@ -1,22 +1,14 @@
 """A small convolutional network on one-hot bases: what training from nothing reaches cheaply."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_dna.data.examples import Examples
-from lightning_dna.genome.alphabet import Codes
 from lightning_dna.models.initialisation import draw_normal, parameter_generator
-from lightning_dna.tasks.baselines.network import TRAINING, train_network
 from lightning_dna.tokenizers.character import CharacterTokenizer
-from lightning_dna.training.config import FineTuneConfig
 
 WIDTH = 64
 KERNELS = (11, 7, 7)
@@ -64,32 +56,3 @@ class OneHotCNN(nn.Module):
                 real = functional.max_pool1d(real, POOL, ceil_mode=True)
         logits: Tensor = self.output(x.amax(dim=-1))
         return logits
-
-
-def onehot_cnn(
-    train: Examples,
-    valid: Examples,
-    test_codes: Sequence[Codes],
-    *,
-    n_classes: int,
-    seed: int,
-    config: FineTuneConfig = TRAINING,
-    device: str = "cpu",
-) -> tuple[npt.NDArray[np.float64], dict[str, Any]]:
-    """Train the network from initial weights with the loop of fine-tuning.
-
-    Args:
-        train: Examples to learn from.
-        valid: Examples that choose the epoch.
-        test_codes: Base codes of the sequences to predict; their labels are not needed.
-        n_classes: Number of classes.
-        seed: Seed of the initial weights and of the order of the examples.
-        config: Settings of the training.
-        device: Where to train.
-
-    Returns:
-        Class probabilities of the test sequences, shape ``(n, n_classes)``, and a record of the
-        training.
-    """
-    network = OneHotCNN(n_classes, seed=seed)
-    return train_network(network, train, valid, test_codes, seed=seed, config=config, device=device)

@@ -1,7 +1,6 @@
-"""Published task-trained networks, and likenesses of others, as baselines beside the arms.
+"""Networks trained on the task alone, as baselines: our own, published ones, and likenesses.
 
-All are trained by the protocol of ``onehot_cnn``, not by their authors', so that they differ from
-it, and from each other, in the network alone.
+All are trained by one protocol, not by their authors', so that they differ in the network alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +17,15 @@ from lightning_dna.models.supervised.convnova import ConvNovaLike
 from lightning_dna.models.supervised.enformer import EnformerLike
 from lightning_dna.models.supervised.gb_cnn import GenomicBenchmarksCNN, input_length
 from lightning_dna.tasks.baselines.network import TRAINING, train_network
+from lightning_dna.tasks.baselines.onehot_cnn import OneHotCNN
 from lightning_dna.training.config import FineTuneConfig
 
 Builder = Callable[[int, Sequence[int], int], nn.Module]
+
+
+def _onehot_cnn(n_classes: int, lengths: Sequence[int], seed: int) -> nn.Module:
+    """Build our own small network."""
+    return OneHotCNN(n_classes, seed=seed)
 
 
 def _gb_cnn(n_classes: int, lengths: Sequence[int], seed: int) -> nn.Module:
@@ -47,6 +52,7 @@ def _enformer_like(n_classes: int, lengths: Sequence[int], seed: int) -> nn.Modu
 
 # From the number of classes, the lengths of the training sequences in bases, and the seed.
 NETWORKS: Mapping[str, Builder] = {
+    "onehot_cnn": _onehot_cnn,
     "gb_cnn": _gb_cnn,
     "gb_cnn_fixed": _gb_cnn_fixed,
     "convnova_like": _convnova_like,

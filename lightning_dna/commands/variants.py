@@ -19,7 +19,8 @@ def listing() -> str:
         variants:
     """
     rows = (f"  {name:<{_NAME_WIDTH}} {row.description}" for name, row in VARIANTS.items())
-    return "\n".join(("variants:", *rows))
+    trained = "networks trained on a task alone are baselines of its card: gb_cnn, gb_cnn_fixed,"
+    return "\n".join(("variants:", *rows, "", trained, "convnova_like, enformer_like, onehot_cnn"))
 
 
 def describe(name: str) -> str:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lightning_dna.errors import DataError
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.feedforward import FEEDFORWARDS
 from lightning_dna.models.mixers.attention import Attention
@@ -95,6 +96,33 @@ class OneHotEmbedding(nn.Embedding):
         self.register_buffer("weight", torch.eye(vocab_size, width), persistent=False)
 
 
+def checked_mask(
+    attention_mask: Tensor | None, input_ids: Int[Tensor, "batch length"]
+) -> Bool[Tensor, "batch length"] | None:
+    """Return a mask of zeros and ones, in any format, as true and false.
+
+    Raises:
+        DataError: It is of another shape than the batch (nothing is broadcast), or adds numbers to
+            scores instead of saying what is real.
+    """
+    if attention_mask is None:
+        return None
+    if attention_mask.shape != input_ids.shape:
+        raise DataError(
+            f"attention_mask has shape {[*attention_mask.shape]}, but input_ids has "
+            f"{[*input_ids.shape]}; give one value for every token, or no mask."
+        )
+    if (
+        attention_mask.is_floating_point()
+        and not ((attention_mask == 0) | (attention_mask == 1)).all()
+    ):
+        raise DataError(
+            "attention_mask holds other numbers than 0 and 1; give 1 (or True) at real positions "
+            "and 0 at padded ones, and not numbers to be added to the scores."
+        )
+    return attention_mask.bool()
+
+
 class Backbone(nn.Module):
     """Token ids to one vector per position: embedding, positions, blocks, final norm.
 
@@ -145,7 +173,9 @@ class Backbone(nn.Module):
         Raises:
             ConfigError: The batch is longer than learned positions or Hyena filters reach, or the
                 attention backend that the config names cannot work here.
+            DataError: The mask does not fit the batch.
         """
+        attention_mask = checked_mask(attention_mask, input_ids)
         if (
             attention_mask is not None
             and attention_mask.device.type == "cpu"
@@ -154,7 +184,9 @@ class Backbone(nn.Module):
             attention_mask = (
                 None  # the kernels without a mask are faster; looking would stall a GPU
             )
-        x = self.embedding(input_ids)  # batch length width
+        x: Tensor = self.embedding(input_ids)  # batch length width
+        if not len(input_ids):  # no kernel is asked what it does with nothing
+            return x
         if self.token_types is not None:
             x = x + self.token_types.weight[0]
         if self.positions is not None:

@@ -131,7 +131,7 @@ def _with(model: ModelConfig, change: SizeField, value: int) -> ModelConfig:
 
 def _values(model: ModelConfig, change: SizeField) -> Sequence[int]:
     """Return the sizes that may be tried, rising; none where the model lacks that size."""
-    if change == "feedforward_width" and model.feedforward == "linear":
+    if change == "feedforward_width" and model.feedforward in ("linear", "none"):
         return ()
     step = 1
     if change == "width":  # heads of equal width, even where RoPE turns pairs of channels

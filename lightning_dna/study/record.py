@@ -89,6 +89,7 @@ def _study(
     ]
     arms += [{"name": name, "kind": "baseline", "changes": {}} for name in references]
     notes = [f"arm '{arm.name}': {arm.matched}" for arm in study.arms.values() if arm.matched]
+    notes += _objective_notes(study)
     notes += _checkpoint_notes(study)
     notes += [*gathered.notes, *_remarks(study, record.get("declared"), planned, gathered)]
     notes += [
@@ -111,6 +112,18 @@ def _study(
         "recipe": yaml.safe_dump(_without_folders(study.content), sort_keys=False),
         "notes": notes,
     }
+
+
+def _objective_notes(study: Study) -> list[str]:
+    """Say which arms see one side of a base, where others see both."""
+    causal = [name for name, arm in study.arms.items() if arm.settings.model.causal]
+    if not causal or len(causal) == len(study.arms):
+        return []
+    return [
+        f"next-token arms ({', '.join(causal)}) predict a base from what precedes it, none of it"
+        " hidden; the other arms from both sides, hidden bases left out. Their held-out scores are"
+        " on the same bases, but answer different questions"
+    ]
 
 
 def _checkpoint_notes(study: Study) -> list[str]:

@@ -103,7 +103,8 @@ class MixerContract:
     """Promises of a sequence mixer ``(x, attention_mask) -> what the block adds``.
 
     Fixtures to define: ``config`` (toy size, ``max_length`` at least 16) and ``mixer``, made of it
-    for the layer that ``layer`` names.
+    for the layer that ``layer`` names. Beside ``forward``, a mixer has ``flops_per_base(length)``:
+    forward FLOPs per base by kind, for the cost model.
     """
 
     length = 11
@@ -357,3 +358,27 @@ class LanguageModelContract:
         """The table of counts adds up to the parameters there are."""
         counts = parameter_counts(config)
         assert counts.total == sum(p.numel() for p in LanguageModel(config).parameters())
+
+
+class CompiledModelContract:
+    """``torch.compile`` gives what eager mode gives, forward and backward.
+
+    Traced with its gradient, without code generation, which would take minutes a model. Fixture to
+    define: ``config``, at toy size.
+    """
+
+    length = 9
+
+    def test_compiled_agrees_with_eager(self, config: ModelConfig) -> None:
+        """Logits, and the gradient of a parameter, to rounding."""
+        torch.compiler.reset()
+        model, tokens = build_model(config, seed=0), random_tokens(2, self.length)
+        first = next(model.parameters())
+        found = []
+        for one in (model, torch.compile(model, backend="aot_eager")):
+            logits = one(tokens).logits
+            (gradient,) = torch.autograd.grad(logits.square().sum(), first)
+            found.append((logits, gradient))
+        (eager, eager_gradient), (traced, traced_gradient) = found
+        torch.testing.assert_close(traced, eager, rtol=0, atol=1e-6)
+        torch.testing.assert_close(traced_gradient, eager_gradient, rtol=1e-4, atol=1e-6)

@@ -12,6 +12,7 @@ from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.choices import YOUNGER_FIELDS
 from lightning_dna.models.config import ModelConfig
+from lightning_dna.tokenizers.character import CharacterTokenizer
 
 __all__ = [
     "BudgetConfig",
@@ -243,6 +244,12 @@ class RunConfig:
                 f"data.length is {self.data.length} but model.max_length is "
                 f"{self.model.max_length}; raise model.max_length or shorten the windows."
             )
+        if self.model.vocab_size < CharacterTokenizer.vocab_size:
+            raise ConfigError(
+                f"model.vocab_size is {self.model.vocab_size}, but single bases and special tokens "
+                f"have ids up to {CharacterTokenizer.vocab_size - 1}; allowed: "
+                f"{CharacterTokenizer.vocab_size} or more (16 by default)."
+            )
         if self.budget.tokens_per_step < self.data.length:
             raise ConfigError(
                 f"budget.tokens_per_step is {self.budget.tokens_per_step}, less than one window of "
@@ -250,7 +257,7 @@ class RunConfig:
             )
         self.length_schedule.check_against(
             self.data.length,
-            equal_windows=self.data.repeats in ("keep", "hard-mask", "downweight"),
+            equal_windows=not self.data.repeat_policy.fragments,
         )
 
 

@@ -181,9 +181,10 @@ def test_limits_are_named(sized):
         assert words in str(caught.value)
 
 
-def test_a_linear_feedforward_has_no_width_to_change(sized):
+@pytest.mark.parametrize("kind", ["linear", "none"])
+def test_such_a_feedforward_has_no_width_to_change(kind, sized):
     with pytest.raises(ConfigError, match=r"arm 'one' comes no nearer by model.feedforward_width"):
-        resolve(sized, arms={"one": {"model": {"feedforward": "linear"}}}, match="parameters")
+        resolve(sized, arms={"one": {"model": {"feedforward": kind}}}, match="parameters")
 
 
 def test_a_checkpoint_cannot_be_matched(sized):

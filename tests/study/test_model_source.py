@@ -279,6 +279,8 @@ def test_checkpoints_beside_a_trained_arm(make_study, hyena, tmp_path):
     described = json.loads((results / "study.json").read_text())
     assert str(tmp_path) not in json.dumps(described)
     assert sum("pretrained elsewhere" in note for note in described["notes"]) == 2
+    one_sided = [note for note in described["notes"] if note.startswith("next-token arms (hyena)")]
+    assert len(one_sided) == 1
     page = render(out).read_text()
     assert "pretrained elsewhere" in page
     assert "not at equal budget" not in page

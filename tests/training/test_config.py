@@ -6,6 +6,7 @@ from lightning_dna import settings
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import YOUNGER_FIELDS as YOUNGER_SCHEDULE_FIELDS
 from lightning_dna.data.length_schedule import LengthScheduleConfig
+from lightning_dna.errors import ConfigError
 from lightning_dna.models.choices import YOUNGER_FIELDS
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.training.config import RunConfig, deciding_settings
@@ -84,3 +85,8 @@ def test_warmups_of_the_first_version_keep_their_identity():
 def test_a_later_setting_of_the_schedule_makes_another_run(plain, changes):
     assert schedule_mark(**plain, **changes) != schedule_mark(**plain)
     assert set(changes) <= set(YOUNGER_SCHEDULE_FIELDS)
+
+
+def test_a_vocabulary_that_lacks_bases():
+    with pytest.raises(ConfigError, match=r"model.vocab_size is 8, .* allowed: 12 or more"):
+        RunConfig(data=DataConfig(), model=ModelConfig(vocab_size=8))

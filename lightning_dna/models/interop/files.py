@@ -243,7 +243,9 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         content = _unpickled(path)
     except Exception as error:  # whatever a damaged pickle makes of itself
-        raise DataError(f"cannot read the weights in {path}: {error}") from error
+        raise DataError(
+            f"cannot read the weights in {path}: {error}. Fetch the file again; it may be cut off."
+        ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]  # a training checkpoint
     if not isinstance(content, Mapping):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_dna import atomic, settings
 from lightning_dna.errors import ConfigError, DataError, unknown_name
+from lightning_dna.models.backbone import checked_mask
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.interop import (
     dnabert2,
@@ -73,9 +74,8 @@ class PretrainedModel(LanguageModel):
             DataError: A token id is beyond the vocabulary (found on the CPU; CUDA says it in its
                 own way).
         """
-        mask = None if attention_mask is None else attention_mask.bool()
         try:
-            return super().forward(input_ids, mask)
+            return super().forward(input_ids, checked_mask(attention_mask, input_ids))
         except IndexError as error:
             lowest, highest = (int(end) for end in input_ids.aminmax())
             if lowest >= 0 and highest < self.config.vocab_size:
@@ -261,7 +261,7 @@ def _load_own(folder: Path, content: Mapping[str, Any], where: str) -> Pretraine
     missing = sorted(expected.keys() - tensors.keys())
     unknown = sorted(tensors.keys() - expected.keys())
     shapes = sorted(
-        name
+        f"{name} {[*tensors[name].shape]} instead of {[*expected[name].shape]}"
         for name in expected.keys() & tensors.keys()
         if expected[name].shape != tensors[name].shape
     )

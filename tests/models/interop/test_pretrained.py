@@ -203,6 +203,34 @@ def test_half_precision_weights_are_loaded_in_full(published):
     assert torch.equal(model.head.bias, expected)
 
 
+@pytest.mark.parametrize("kind", ["hyenadna", "dnabert2", "ntv2"])
+def test_bfloat16_with_its_rounded_tables(kind, published):
+    checkpoint = published(kind)
+    checkpoint.tensors = {
+        name: value.bfloat16() if value.is_floating_point() else value
+        for name, value in checkpoint.tensors.items()
+    }
+    model = load_pretrained(checkpoint.write())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", ["hyenadna", "dnabert2", "ntv2"])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda weight: weight.fill_(torch.nan), "holds numbers that are not finite"),
+        (lambda weight: weight.long(), "holds torch.int64 and no weights"),
+    ],
+)
+def test_weights_that_are_none(kind, spoil, says, published):
+    checkpoint = published(kind)
+    name = next(name for name in checkpoint.tensors if "norm" in name.lower())
+    checkpoint.tensors[name] = spoil(checkpoint.tensors[name])
+    with pytest.raises(DataError, match=says) as caught:
+        load_pretrained(checkpoint.write())
+    assert name in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "name", ["dnabert2", "dnagrinder-like", "nt-v2-50m", "hyenadna-tiny-1k", "hyena"]
 )

@@ -19,6 +19,7 @@ import lightning_dna
 from lightning_dna import catalog
 from lightning_dna.cli import main
 from lightning_dna.models.variants import VARIANTS
+from lightning_dna.tasks.card import TRAINED_BASELINES
 
 RECIPE = """\
 question: Does a tiny model with RoPE differ from one with ALiBi?
@@ -188,7 +189,10 @@ class TestVariants:
         assert (status, err) == (0, "")
         lines = out.splitlines()
         assert lines[0] == "variants:"
-        assert [line.split()[0] for line in lines[1:]] == list(VARIANTS)
+        rows = lines[1 : lines.index("")]
+        assert [line.split()[0] for line in rows] == list(VARIANTS)
+        trained = " ".join(lines[lines.index("") :])
+        assert all(name in trained for name in TRAINED_BASELINES)
         assert re.search(r"^  hyena +two-sided Hyena", out, re.MULTILINE)
 
     def test_one_kind_is_listed_alone(self):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 Responses = list[list[Tensor]]
 
-LIMIT = 2**26  # bytes of one mixer; 32,768 positions of 256 channels
+LIMIT = 5 * 2**24  # bytes of one mixer; 32,768 positions of 256 channels take 2**26 and a little
 
 
 class FilterCache:

@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -152,7 +153,7 @@ def encoding_rows(folder: Path, text: str, repeats: int) -> Iterator[str]:
         yield f"| {' | '.join([*cells, f'{size / without:.2f}', str(wrong), '4x, 10x'])} |"
 
 
-def training_rows(text: str, sizes: list[int], work: Path) -> Iterator[str]:
+def training_rows(text: str, sizes: list[int]) -> Iterator[str]:
     """Measure training at each size, every program in a process of its own."""
     yield from head(
         *("MB", "tokenizers CPU s, MB", "exact CPU s, MB", "CPU ratio", "memory ratio"),
@@ -160,14 +161,14 @@ def training_rows(text: str, sizes: list[int], work: Path) -> Iterator[str]:
         "goal CPU, memory",
     )
     for size in sizes:
-        path = work / "corpus.txt"
-        path.write_text(text[: size * 1_000_000])
         found = {}
-        for program in ("exact", "count-stream", "tokenizers"):
-            command = [sys.executable, "-c", TRAIN, program, str(path), str(VOCABULARY)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-            found[program] = json.loads(done.stdout)
-        path.unlink()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "corpus.txt")
+            path.write_text(text[: size * 1_000_000])
+            for program in ("exact", "count-stream", "tokenizers"):
+                command = [sys.executable, "-c", TRAIN, program, str(path), str(VOCABULARY)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+                found[program] = json.loads(done.stdout)
         theirs, exact, stream = (found[n] for n in ("tokenizers", "exact", "count-stream"))
         wrong = sum(
             a != b for ours in (exact[2], stream[2]) for a, b in zip(theirs[2], ours, strict=True)
@@ -211,10 +212,9 @@ def main() -> None:
     text = corpus(folder)
     lines = described(options.sizes)
     print("\n".join(lines), flush=True)
-    work = Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108
     for title, rows in (
         ("Encoding", encoding_rows(folder, text, options.repeats)),
-        ("Training", training_rows(text, options.sizes, work)),
+        ("Training", training_rows(text, options.sizes)),
     ):
         if title == "Training" and not options.sizes:
             continue

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lightning_dna.models.backbone import Backbone
+from lightning_dna.models.backbone import Backbone, checked_mask
 from lightning_dna.models.config import ModelConfig
 
 # A with T and C with G, by their ids in the character tokenizer; everything else is its own
@@ -62,6 +62,7 @@ class TwoStrandBackbone(Backbone):
 
         Row and position of both mean the same base pair. Padding turns with its row.
         """
+        attention_mask = checked_mask(attention_mask, input_ids)  # before its rows are doubled
         other = self.complement[input_ids].flip(1)
         both = torch.cat((input_ids, other))  # 2*batch length
         if attention_mask is not None:

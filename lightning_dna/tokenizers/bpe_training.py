@@ -134,8 +134,7 @@ def train_iteratively(
     Raises:
         DataError: If there are no splits, or no two bases stand side by side in one.
     """
-    if not splits:
-        raise DataError("no splits of the corpus to train on; expected one or more.")
+    _check_splits(splits)
     learned: list[tuple[Pair, int]] = []
     for number, split in enumerate(splits, start=1):
         share = goal.merges * number // len(splits)
@@ -160,8 +159,7 @@ def train_by_vote(splits: Sequence[Corpus], goal: Goal, *, backend: Backend = "a
     Raises:
         DataError: If there are no splits, or no two bases stand side by side in one.
     """
-    if not splits:
-        raise DataError("no splits of the corpus to train on; expected one or more.")
+    _check_splits(splits)
     votes: defaultdict[str, defaultdict[tuple[str, str], int]] = defaultdict(
         lambda: defaultdict(int)
     )
@@ -326,6 +324,12 @@ def _tokens_of(sequences: Iterable[Codes]) -> Tokens:
             tokens[count] = BREAK
             count += 1
     return tokens[:count]
+
+
+def _check_splits(splits: Sequence[Corpus]) -> None:
+    """Refuse to learn from nothing."""
+    if not splits:
+        raise DataError("no splits of the corpus to train on; expected one or more.")
 
 
 def _trained(learned: Sequence[tuple[Pair, int]], goal: Goal) -> Trained:

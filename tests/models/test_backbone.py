@@ -45,3 +45,10 @@ def test_batch_without_a_row(model, training):
     output = model.train(training)(torch.zeros(0, 9, dtype=torch.long))
     assert output.logits.shape == (0, 9, 16)
     assert output.hidden.shape == (0, 9, 8)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (2, 8), (3, 9)])
+def test_both_strands_name_the_mask_as_it_was_given(shape):
+    config = ModelConfig(width=8, layers=1, heads=2, strand="equivariant")
+    with pytest.raises(DataError, match=rf"shape \[{shape[0]}, {shape[1]}\].* has \[2, 9\]"):
+        build_model(config, seed=0)(random_tokens(2, 9), torch.ones(shape, dtype=torch.bool))

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lightning_dna import atomic, settings
 from lightning_dna.errors import ConfigError, DataError, unknown_name
-from lightning_dna.models.backbone import checked_mask
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.interop import (
     dnabert2,
@@ -75,7 +74,7 @@ class PretrainedModel(LanguageModel):
                 own way).
         """
         try:
-            return super().forward(input_ids, checked_mask(attention_mask, input_ids))
+            return super().forward(input_ids, attention_mask)
         except IndexError as error:
             lowest, highest = (int(end) for end in input_ids.aminmax())
             if lowest >= 0 and highest < self.config.vocab_size:

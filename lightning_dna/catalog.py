@@ -1,4 +1,4 @@
-"""Where the shipped recipes, suites and task cards are: one resolver, by name or by path.
+"""Where shipped recipes, suites, task cards and data sources are: one resolver, by name or path.
 
 In a checkout or an editable install the data folders stand beside the package; a wheel carries
 them inside it, under ``lightning_dna/_shipped``. Nothing else in the project knows the difference.
@@ -9,12 +9,13 @@ from typing import Literal
 
 from lightning_dna.errors import ConfigError, unknown_name
 
-Kind = Literal["recipe", "suite", "task"]
+Kind = Literal["recipe", "suite", "task", "source"]
 
 _FOLDERS: dict[Kind, str] = {
     "recipe": "ablations",
     "suite": "benchmarks/suites",
     "task": "benchmarks/tasks",
+    "source": "benchmarks/sources",
 }
 
 
@@ -45,7 +46,7 @@ def names(kind: Kind) -> list[str]:
 
 
 def resolve(kind: Kind, name: str | Path, *, beside: Path | None = None) -> Path:
-    """Find the YAML file of a recipe, suite or task card.
+    """Find the YAML file of a recipe, suite, task card or data source.
 
     Args:
         kind: What is looked for.

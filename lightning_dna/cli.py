@@ -15,7 +15,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
 from lightning_dna import __version__, catalog
-from lightning_dna.commands import calibrate, compare, data, power, tokenizer, variants
+from lightning_dna.commands import (
+    calibrate,
+    compare,
+    data,
+    embed,
+    power,
+    tokenizer,
+    upkeep,
+    variant_effects,
+    variants,
+)
 from lightning_dna.errors import LightningDNAError, unknown_name
 from lightning_dna.models.variants import VARIANTS
 
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     from lightning_dna.study.study import Study
 
 _HIDDEN = "worker"
-_KINDS: tuple[catalog.Kind, ...] = ("recipe", "suite", "task")
+_KINDS: tuple[catalog.Kind, ...] = ("recipe", "suite", "task", "source")
 _VARIANT = "variant"  # a named model; these are rows of a table and not files
 _EPILOG = """\
 A study in four commands:
@@ -118,22 +128,21 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
 
     verb = commands.add_parser("plan", help="what a recipe would run, and its price")
     _add_recipe(verb)
+    verb.add_argument("--commands", action="store_true", help="one shell line for each cell")
+    verb.add_argument("--out", type=Path, help="results folder of these lines")
     verb.set_defaults(verb=_plan)
 
     verb = commands.add_parser("run", help="run what is missing of a recipe, then report")
     _add_recipe(verb)
     verb.add_argument("--out", type=Path, help="results folder (default: ./NAME-OF-RECIPE)")
-    verb.add_argument("--workers", type=int, default=1, help="processes (default: 1, in this one)")
+    upkeep.add_running(verb)
     verb.set_defaults(verb=_run)
-
-    verb = commands.add_parser("status", help="the state of every cell of a study")
-    verb.add_argument("study", type=Path, help="results folder")
-    verb.set_defaults(verb=_status)
 
     verb = commands.add_parser("retry", help="run the failed and missing cells of a study")
     verb.add_argument("study", type=Path, help="results folder")
-    verb.add_argument("--workers", type=int, default=1)
+    upkeep.add_running(verb)
     verb.set_defaults(verb=_retry)
+    upkeep.add_commands(commands, _pages)
 
     verb = commands.add_parser("report", help="compare what is on disk and write the report")
     verb.add_argument("study", type=Path, help="results folder")
@@ -142,6 +151,9 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     verb = commands.add_parser("tune", help="search settings under the same budget for every arm")
     _add_recipe(verb)
     verb.add_argument("--out", type=Path, help="folder (default: ./NAME-OF-RECIPE-tune)")
+    verb.add_argument(
+        "--storage", metavar="URL", help="database for Optuna's record (default: a journal there)"
+    )
     verb.set_defaults(verb=_tune)
 
     verb = commands.add_parser("memorize", help="training against held-out chromosomes")
@@ -150,11 +162,14 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
 
     _add_predictions(commands)
     data.add_command(commands, _data)
+    variant_effects.add_command(commands, _data)
+    embed.add_command(commands, _data)
 
     verb = commands.add_parser(_HIDDEN)  # started by `run --workers`; not in the help
     verb.add_argument("study", type=Path)
     verb.add_argument("--threads", type=int, default=0)
     verb.add_argument("--parent", type=int, required=True)
+    verb.add_argument("--only", action="append", default=[])
     verb.set_defaults(verb=_worker)
     return parser, frozenset(commands.choices)
 
@@ -205,6 +220,7 @@ def _list(options: argparse.Namespace) -> None:
         "recipe": ("recipes", "question"),
         "suite": ("suites", "description"),
         "task": ("tasks", "title"),
+        "source": ("sources", "title"),
     }
     for kind, (heading, key) in titles.items():
         if options.kind not in (None, heading):
@@ -237,7 +253,11 @@ def _plan(options: argparse.Namespace) -> None:
     from lightning_dna.study.plan import plan_table
     from lightning_dna.study.study import load_study
 
-    print(plan_table(load_study(options.recipe, options.overrides)))
+    study = load_study(options.recipe, options.overrides)
+    if options.commands:
+        print(upkeep.shell_lines(study, options))
+    else:
+        print(plan_table(study))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -246,7 +266,7 @@ def _run(options: argparse.Namespace) -> int:
 
     study = load_study(options.recipe, options.overrides)
     folder = options.out or Path(study.name)
-    return _execute_and_report(study, folder, workers=options.workers)
+    return _execute_and_report(study, folder, options)
 
 
 def _retry(options: argparse.Namespace) -> int:
@@ -257,15 +277,22 @@ def _retry(options: argparse.Namespace) -> int:
     study = open_study(options.study)
     cleared = clear_failures(study, options.study)
     print(f"{cleared} failed cell(s) will be tried again", file=sys.stderr)
-    return _execute_and_report(study, options.study, workers=options.workers)
+    return _execute_and_report(study, options.study, options)
 
 
-def _execute_and_report(study: "Study", folder: Path, *, workers: int) -> int:
+def _execute_and_report(study: "Study", folder: Path, options: argparse.Namespace) -> int:
     """Run a study's missing cells; report on what is done even where some failed."""
     from lightning_dna.study.run import execute
 
-    outcome = execute(study, folder, workers=workers)
-    if outcome.done:
+    outcome = execute(
+        study,
+        folder,
+        workers=options.workers,
+        only=options.only,
+        limit_hours=options.cell_hours,
+        cluster=upkeep.cluster_options(options),
+    )
+    if outcome.done and not options.only:
         _write_report(study, folder)
     if outcome.failed:
         print(
@@ -289,12 +316,10 @@ def _write_report(study: "Study", folder: Path) -> None:
     print(f"\nreport: {page}")
 
 
-def _status(options: argparse.Namespace) -> None:
-    """Print the state of every cell."""
-    from lightning_dna.study.run import status_table
-    from lightning_dna.study.study import open_study
-
-    print(status_table(open_study(options.study), options.study))
+def _pages(options: argparse.Namespace) -> None:
+    """Print what a command yields, as it comes."""
+    for page in options.pages(options):
+        print(page, flush=True)
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -306,12 +331,14 @@ def _report(options: argparse.Namespace) -> None:
 
 def _tune(options: argparse.Namespace) -> None:
     """Search settings arm by arm."""
+    from lightning_dna.report.tuning import write_tuning
     from lightning_dna.study.study import load_study
     from lightning_dna.study.tune import tune
 
     study = load_study(options.recipe, options.overrides)
     folder = options.out or Path(f"{study.name}-tune")
-    print(tune(study, folder))
+    found = tune(study, folder, storage=options.storage, progress=sys.stderr.isatty())
+    print(write_tuning(found, folder))
 
 
 def _memorize(options: argparse.Namespace) -> None:
@@ -359,7 +386,7 @@ def _worker(options: argparse.Namespace) -> None:
     """Work through a study's cells as one of several processes."""
     from lightning_dna.study.run import work
 
-    work(options.study, threads=options.threads, parent=options.parent)
+    work(options.study, threads=options.threads, parent=options.parent, only=options.only)
 
 
 if __name__ == "__main__":

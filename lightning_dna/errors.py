@@ -7,6 +7,9 @@ with status 2. ``assert`` and other exceptions are for our own mistakes and keep
 import difflib
 from collections.abc import Iterable
 
+_MOST_SHOWN = 120  # names in one message
+_SHOWN_OF_MANY = 20
+
 
 class LightningDNAError(ValueError):
     """Base of every error caused by an input, a setting or a file; its message says what to do."""
@@ -14,6 +17,10 @@ class LightningDNAError(ValueError):
 
 class ConfigError(LightningDNAError):
     """A recipe, suite, task card or setting that is unknown, of the wrong type or inconsistent."""
+
+
+class DivergedError(ConfigError):
+    """A training whose numbers are no longer finite: the settings do not go with the model."""
 
 
 class DataError(LightningDNAError):
@@ -59,6 +66,10 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str], *, where: str = "
     place = f"{where}: " if where else ""
     guess = nearest(name, options)
     hint = f" Did you mean '{guess}'?" if guess else ""
+    shown, more = options, ""
+    if len(options) > _MOST_SHOWN:  # a suite may have dozens of tasks: those like the name will do
+        close = difflib.get_close_matches(name.lower(), options, n=_SHOWN_OF_MANY, cutoff=0.0)
+        shown, more = sorted(close), f" and {len(options) - len(close)} more"
     return ConfigError(
-        f"{place}unknown {kind} '{name}'; allowed: {', '.join(options) or 'none'}.{hint}"
+        f"{place}unknown {kind} '{name}'; allowed: {', '.join(shown) or 'none'}{more}.{hint}"
     )

@@ -27,6 +27,7 @@ Settings = TypeVar("Settings")
 # What a parser of Python types says, in the words of a YAML file.
 _PLAIN_WORDS = {
     "Parser key ": "key ",
+    "Expected a typing.Literal": "Expected one of ",
     "typing.Literal": "one of ",
     "<class 'tuple'>": "list",
     "<class 'int'>": "whole number",
@@ -180,9 +181,9 @@ def build(kind: type[Settings], values: Mapping[str, Any], *, where: str) -> Set
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     except (argparse.ArgumentError, TypeError) as error:
-        raise ConfigError(f"{where}: {_plain(str(error))}") from error
+        raise ConfigError(f"{where}: {_plain(_own_words(str(error)))}") from error
     except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
+        raise ConfigError(f"{where}: {_own_words(str(error))}") from error
 
 
 @functools.cache
@@ -193,10 +194,24 @@ def _parser(kind: type) -> jsonargparse.ArgumentParser:
     return parser
 
 
+def _own_words(message: str) -> str:
+    r"""Return what a dataclass said, where it is one of several types that a value may have.
+
+    Example:
+        >>> _own_words("Does not validate against any of the Union subtypes\nErrors:\n"
+        ...            "  - seed is -1.\n  - Expected a <class 'NoneType'>\nGiven value: x")
+        'seed is -1.'
+    """
+    if "any of the Union subtypes" not in message:
+        return message
+    said = re.findall(r"^ *- (?!Expected a )(.*)$", message, re.MULTILINE)
+    return said[0] if len(said) == 1 else message
+
+
 def _plain(message: str) -> str:
     """Turn jsonargparse's multi-line message into one line about the user's own key."""
     lines = [line.strip() for line in message.replace("root.", "").splitlines() if line.strip()]
-    text = " ".join(lines)
+    text = re.sub(r"Problem with given class_path '[\w.]+': ", "", " ".join(lines))
     for found, plain in _PLAIN_WORDS.items():
         text = text.replace(found, plain)
     return re.sub(r"a tuple with (\d+) elements", r"a list of \1 values", text)
@@ -221,6 +236,11 @@ def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str)
         choices = _choices_in(alternatives)
         if nested is not None and (value is not None or types.NoneType not in alternatives):
             checked[key] = _check_keys(nested, value, where=where, path=f"{path}{key}.")
+        elif (named := _named_dataclass_in(alternatives)) and isinstance(value, Mapping):
+            checked[key] = {
+                str(name): _check_keys(named, one, where=where, path=f"{path}{key}.{name}.")
+                for name, one in value.items()
+            }
         elif value is None and not {types.NoneType, Any} & set(alternatives):
             raise ConfigError(f"{where}: key '{path}{key}' is empty; give a value or leave it out.")
         elif choices and not isinstance(value, bool | None):
@@ -241,6 +261,14 @@ def _dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
     for alternative in alternatives:
         if isinstance(alternative, type) and dataclasses.is_dataclass(alternative):
             return alternative
+    return None
+
+
+def _named_dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
+    """Return the dataclass of a mapping from names to it, if there is one."""
+    for alternative in alternatives:
+        if typing.get_origin(alternative) is dict:
+            return _dataclass_in(_alternatives(typing.get_args(alternative)[1]))
     return None
 
 

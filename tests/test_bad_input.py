@@ -419,7 +419,7 @@ class TestLabelledFiles:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("seq,y\nACGT,1\n", ("missing columns: sequence, label; found: seq, y",)),
+            ("dna,y\nACGT,1\n", ("missing columns: sequence, label; found: dna, y",)),
             ("sequence\nACGT\n", ("missing columns: label; found: sequence",)),
             ("", ("found: an empty file", "first line must name sequence, label")),
             ("sequence,label\n", ("has a header but no row",)),
@@ -440,7 +440,7 @@ class TestLabelledFiles:
 
     def test_missing(self, place):
         (place / "test.csv").unlink()
-        says = ("task 'mine': missing files: test: test.csv", str(place), "tasks_root")
+        says = ("files are missing for 1 of 1 tasks: mine (test: test.csv)", str(place))
         refused(place, *LABELLED_STUDY, says=says)
 
 

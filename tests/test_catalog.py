@@ -8,7 +8,12 @@ from lightning_dna import catalog
 from lightning_dna.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"recipe": "ablations", "suite": "benchmarks/suites", "task": "benchmarks/tasks"}
+FOLDERS = {
+    "recipe": "ablations",
+    "suite": "benchmarks/suites",
+    "task": "benchmarks/tasks",
+    "source": "benchmarks/sources",
+}
 
 
 @pytest.mark.parametrize("kind", sorted(FOLDERS))

@@ -19,7 +19,7 @@ import lightning_dna
 from lightning_dna import catalog
 from lightning_dna.cli import main
 from lightning_dna.models.variants import VARIANTS
-from lightning_dna.tasks.card import TRAINED_BASELINES
+from lightning_dna.tasks.card_kinds import TRAINED_BASELINES
 
 RECIPE = """\
 question: Does a tiny model with RoPE differ from one with ALiBi?
@@ -139,7 +139,7 @@ class TestHelp:
     def test_an_unknown_command_suggests_the_nearest(self):
         status, out, err = run("lst")
         assert (status, out) == (2, "")
-        assert err.startswith("lightning-dna: unknown command 'lst'; allowed: calibrate, compare, ")
+        assert err.startswith("lightning-dna: unknown command 'lst'; allowed: calibrate, clean, ")
         assert err.endswith("Did you mean 'list'?\n")
         assert "worker" not in err
 
@@ -149,8 +149,8 @@ class TestList:
         status, out, err = run("list")
         assert (status, err) == (0, "")
         headings = [line for line in out.splitlines() if line and not line.startswith(" ")]
-        assert headings == ["recipes:", "suites:", "tasks:"]
-        for kind in ("recipe", "suite", "task"):
+        assert headings == ["recipes:", "suites:", "tasks:", "sources:"]
+        for kind in ("recipe", "suite", "task", "source"):
             for name in catalog.names(kind):
                 assert re.search(rf"^  {re.escape(name)} +\w.*\w", out, re.MULTILINE), name
 
@@ -178,7 +178,7 @@ class TestShow:
     def test_an_unknown_name_suggests_the_nearest_of_any_kind(self):
         status, out, err = run("show", "heldout_mln")
         assert (status, out) == (2, "")
-        assert "unknown recipe or suite or task or variant 'heldout_mln'" in err
+        assert "unknown recipe or suite or task or source or variant 'heldout_mln'" in err
         assert "Did you mean 'heldout_mlm'?" in err
         assert "unknown task 'quickstart'" in run("show", "quickstart", "--kind", "task")[2]
 
@@ -342,7 +342,7 @@ class TestRun:
         folder = tmp_path / "out"
         assert run("run", recipe, "--out", folder, *few, "seeds=[0]")[0] == 0
         first = json.loads((folder / "study.json").read_text())["runs"]
-        started = {p: p.stat().st_mtime_ns for p in folder.glob("runs/*/attempts.jsonl")}
+        started = {p: p.stat().st_mtime_ns for p in folder.glob("runs/*/attempts/*.json")}
         assert run("run", recipe, "--out", folder, *few, "seeds=[0,1]")[0] == 0
         second = json.loads((folder / "study.json").read_text())["runs"]
         assert (len(first), len(second)) == (2, 4)
@@ -372,7 +372,9 @@ class TestFinishedStudy:
         folder, _ = finished
         status, out, err = run("status", folder)
         assert (status, err) == (0, "")
-        rows = [[c.strip() for c in line.strip("|").split("|")] for line in out.splitlines()]
+        counts, _, *lines = out.splitlines()
+        assert counts == f"{len(lines) - 2} cells: {len(lines) - 2} done"
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
         states = {row[0]: row[1] for row in rows[2:]}
         assert list(states) == ["baselines of heldout_mlm", "baselines of promoter", *CELLS]
         assert set(states.values()) == {"done"}

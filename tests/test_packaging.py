@@ -55,7 +55,12 @@ class TestContents:
 
     @pytest.mark.parametrize(
         ("kind", "folder"),
-        [("recipe", "ablations"), ("suite", "benchmarks/suites"), ("task", "benchmarks/tasks")],
+        [
+            ("recipe", "ablations"),
+            ("suite", "benchmarks/suites"),
+            ("task", "benchmarks/tasks"),
+            ("source", "benchmarks/sources"),
+        ],
     )
     def test_every_recipe_suite_and_card(self, names, kind, folder):
         expected = {f"{SHIPPED}/{folder}/{name}.yaml" for name in catalog.names(kind)}
@@ -176,4 +181,9 @@ def test_the_sdist_rules_name_files_that_exist():
     for source, target in forced.items():
         assert (CHECKOUT / source).is_dir(), source
         assert target == f"{SHIPPED}/{source}"
-    assert set(forced) == {"ablations", "benchmarks/suites", "benchmarks/tasks"}
+    assert set(forced) == {
+        "ablations",
+        "benchmarks/sources",
+        "benchmarks/suites",
+        "benchmarks/tasks",
+    }

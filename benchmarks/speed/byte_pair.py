@@ -4,13 +4,17 @@
 
 Encoding: both programs in one process, turn by turn, medians of CPU time; the ids are compared.
 Training: each run in a process of its own, CPU time and growth of the peak memory over what the
-process holds once everything is loaded and compiled; the merges are compared. The file is not
-called after the library, which every other program of this folder would then import in its place.
+process holds once everything is loaded and compiled; the merges are compared. Beside them
+``sentencepiece``, where it is installed, which solves another problem: pieces of at most 16 bases
+and ties of its own. Sizes beyond the real DNA are filled up with copies of it, 2 % of their bases
+drawn anew. The file is not called after the library, which every other program of this folder would
+then import in its place.
 """
 
 import argparse
 import gzip
 import importlib.metadata
+import importlib.util
 import json
 import os
 import statistics
@@ -67,14 +71,27 @@ def library(text):
     tokenizer.train_from_iterator(lines_of(text), trainer)
     return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
 
+def pieces(text):
+    import io
+    import sentencepiece
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=lines_of(text), model_writer=model, model_type="bpe", vocab_size=size,
+        max_sentence_length=20_000, add_dummy_prefix=False, num_threads=1, minloglevel=2,
+        normalization_rule_name="identity", hard_vocab_limit=False)
+    return []
+
 def ours(text):
     words = [encode(line) for line in lines_of(text)]
     corpus = lambda: words
     return (train_exact(words, goal) if program == "exact" else train_streamed(corpus, goal)).merges
 
-train = library if program == "tokenizers" else ours
-small = "ACGTTGCAACGGT" * 200
+train = {"tokenizers": library, "sentencepiece": pieces}.get(program, ours)
+small = "".join(np.random.default_rng(0).choice([*"ACGT"], 4000))
+size, wanted = 150, size
+goal = Goal(vocab_size=size)
 train(small)
+size, goal = wanted, Goal(vocab_size=wanted)
 text = path.read_text()
 Path("/proc/self/clear_refs").write_text("5")
 before, start = megabytes("VmRSS"), time.process_time()
@@ -91,6 +108,20 @@ def corpus(folder: Path) -> str:
         with gzip.open(folder / "data" / name, "rt") as file:
             parts += [line.strip().upper() for line in file if not line.startswith(">")]
     return "".join(parts)
+
+
+def enough(text: str, bases: int) -> str:
+    """Return some of the text, or all of it and copies in which 2 % of the bases are others."""
+    rng = np.random.default_rng(0)
+    letters = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+    parts, size = [text], len(text)
+    while size < bases:
+        copy = letters.copy()
+        changed = np.flatnonzero(rng.random(len(copy)) < 0.02)
+        copy[changed] = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), len(changed))
+        parts.append(copy.tobytes().decode("ascii"))
+        size += len(copy)
+    return "".join(parts)[:bases]
 
 
 def seconds_of(run: Callable[[], object]) -> float:
@@ -158,14 +189,16 @@ def training_rows(text: str, sizes: list[int]) -> Iterator[str]:
     yield from head(
         *("MB", "tokenizers CPU s, MB", "exact CPU s, MB", "CPU ratio", "memory ratio"),
         *("count-stream CPU s, MB", "CPU ratio", "memory ratio", "merges that differ"),
-        "goal CPU, memory",
+        *("goal CPU, memory", "sentencepiece CPU s, MB"),
     )
+    programs = ["exact", "count-stream", "tokenizers"]
+    programs += ["sentencepiece"] if importlib.util.find_spec("sentencepiece") else []
     for size in sizes:
         found = {}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "corpus.txt")
-            path.write_text(text[: size * 1_000_000])
-            for program in ("exact", "count-stream", "tokenizers"):
+            path.write_text(enough(text, size * 1_000_000))
+            for program in programs:
                 command = [sys.executable, "-c", TRAIN, program, str(path), str(VOCABULARY)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
                 found[program] = json.loads(done.stdout)
@@ -177,7 +210,10 @@ def training_rows(text: str, sizes: list[int]) -> Iterator[str]:
         cells += [f"{theirs[0] / exact[0]:.1f}x", f"{theirs[1] / max(exact[1], 1):.1f}x"]
         cells += [f"{stream[0]:.2f}, {stream[1]:.0f}", f"{theirs[0] / stream[0]:.1f}x"]
         cells += [f"{theirs[1] / max(stream[1], 1):.1f}x", f"{wrong} of {2 * len(theirs[2]):,}"]
-        yield f"| {' | '.join([*cells, '15x, 8x'])} |"
+        cells.append("15x, 8x; 30x, 15x")
+        pieces = found.get("sentencepiece")
+        cells.append("not measured" if pieces is None else f"{pieces[0]:.1f}, {pieces[1]:.0f}")
+        yield f"| {' | '.join(cells)} |"
 
 
 def described(sizes: list[int]) -> list[str]:

@@ -1,10 +1,18 @@
-"""``lightning-dna data audit``: what each repeat policy costs, before anything is trained."""
+"""``lightning-dna data``: its subcommands, and ``audit``: what each repeat policy costs.
+
+Another subcommand is a file of its own, ``data_NAME.py``, with ``add_command(verbs, answer)`` that
+sets ``verb=answer`` and ``subcommand=`` its own function; that function returns, as `run` does,
+text for stdout and the files written. It is registered in ``_SUBCOMMANDS``.
+"""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from lightning_dna.commands import data_check, data_get, data_haplotypes, data_leakage, data_locate
 from lightning_dna.commands.prediction_files import number, split_list
+
+_SUBCOMMANDS = (data_get, data_check, data_leakage, data_locate, data_haplotypes)
 
 EPILOG = """\
 Examples:
@@ -20,7 +28,7 @@ def add_command(
     answer: Callable[[argparse.Namespace], None],
 ) -> None:
     """Add ``data`` and what it can do; ``answer`` prints what `run` returns."""
-    meaning = "look at a genome before training on it"
+    meaning = "fetch data, and look at them before training"
     group = commands.add_parser("data", help=meaning, description=f"{meaning.capitalize()}.")
     verbs = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
     verb = verbs.add_parser(
@@ -32,7 +40,9 @@ def add_command(
         allow_abbrev=False,
     )
     add_arguments(verb)
-    verb.set_defaults(verb=answer)
+    verb.set_defaults(verb=answer, subcommand=audit_genome)
+    for subcommand in _SUBCOMMANDS:
+        subcommand.add_command(verbs, answer)
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
@@ -72,6 +82,19 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
+    """Run the subcommand that was named.
+
+    Returns:
+        Text for stdout, and the files written.
+
+    Raises:
+        LightningDNAError: If a file or an option cannot be used, or the folder not be written to.
+    """
+    answer: tuple[str, tuple[Path, ...]] = options.subcommand(options)
+    return answer
+
+
+def audit_genome(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
     """Audit a genome.
 
     Returns:

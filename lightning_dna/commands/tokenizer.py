@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lightning_dna.genome.alphabet import Codes
     from lightning_dna.genome.fasta import Genome
     from lightning_dna.report.series import Mark
+    from lightning_dna.tokenizers.base import Ids
+    from lightning_dna.tokenizers.bpe import BPETokenizer
     from lightning_dna.tokenizers.bpe_training import Corpus, Goal, Trained
 
 METHODS = {
@@ -121,12 +123,15 @@ def run_compare(options: argparse.Namespace) -> str:
             raise unknown_name("method", name, METHODS, where="--methods")
     if not methods:
         raise ConfigError(f"--methods names none; allowed: {', '.join(METHODS)}.")
-    _, held_out = _splits(options)
+    splits, held_out = _splits(options)
     if not held_out:
         raise ConfigError("--hold-out names no chromosome to measure on; give one or more.")
     methods = ["exact", *(name for name in methods if name != "exact")]
     options.out.mkdir(parents=True, exist_ok=True)
-    rows = [_compared(options, method, held_out) for method in methods]
+    # All processes first: the memory of a new one counts from that of the one that starts it.
+    spent = [_trained_apart(options, method) for method in methods]
+    pairs = zip(methods, spent, strict=True)
+    rows = [_compared(options, method, cost, splits, held_out) for method, cost in pairs]
     files = {
         "table.csv": _csv(rows),
         "table.md": _markdown(rows, options),
@@ -149,6 +154,8 @@ class Row(NamedTuple):
         bases_per_token: On the held-out chromosomes, Ns left out.
         overlap: Tokens shared with ``exact``, part of the tokens in either.
         order: The same between the splits in order and in reverse; 1 if order cannot matter.
+        bits_0: Bits per base of the held-out chromosomes under a Markov model of tokens, order 0.
+        bits_1: The same of order 1.
     """
 
     method: str
@@ -158,38 +165,68 @@ class Row(NamedTuple):
     bases_per_token: float
     overlap: float
     order: float
+    bits_0: float
+    bits_1: float
 
 
-def _compared(options: argparse.Namespace, method: str, held_out: Sequence["Codes"]) -> Row:
-    """Train by one method, in order and where it matters in reverse, and measure."""
+def _compared(
+    options: argparse.Namespace,
+    method: str,
+    cost: tuple[float, float],
+    splits: Sequence["Corpus"],
+    held_out: Sequence["Codes"],
+) -> Row:
+    """Measure the vocabulary of one method, trained at some cost of memory and time."""
     from lightning_dna.tokenizers.bpe import BPETokenizer
 
-    path = options.out / f"{method}.json"
-    peak, seconds = _measured(options, method, path)
-    tokenizer = BPETokenizer.from_file(path)
+    tokenizer = BPETokenizer.from_file(options.out / f"{method}.json")
     order = 1.0
     if method in _BY_SPLIT:
-        other = options.out / f"{method}-reversed.json"
-        _measured(options, method, other, "--reverse")
-        order = _shared(tokenizer, BPETokenizer.from_file(other))
+        other = BPETokenizer.from_file(options.out / f"{method}-reversed.json")
+        order = _shared(tokenizer, other)
     exact = BPETokenizer.from_file(options.out / "exact.json")
     bases = sum(int((codes < 4).sum()) for codes in held_out)
-    tokens = sum(
-        int((ids != tokenizer.unk_id).sum())
-        for codes in held_out
-        for ids, _ in tokenizer.encode_stream([codes])
-    )
+    runs = [_ids(tokenizer, codes) for codes in held_out]
+    tokens = sum(int((ids != tokenizer.unk_id).sum()) for ids in runs)
     if not tokens:
         raise DataError("the held-out chromosomes hold no A, C, G or T; name others.")
     return Row(
         method,
         tokenizer.vocab_size,
-        peak,
-        seconds,
+        *cost,
         bases / tokens,
         _shared(tokenizer, exact),
         order,
+        *(bits / bases for bits in _markov_bits(tokenizer, splits, runs)),
     )
+
+
+def _ids(tokenizer: "BPETokenizer", codes: "Codes") -> "Ids":
+    """Return the ids of a chromosome, encoded in bounded memory."""
+    import numpy as np
+
+    return np.concatenate([ids for ids, _ in tokenizer.encode_stream([codes])])
+
+
+def _markov_bits(
+    tokenizer: "BPETokenizer", splits: Sequence["Corpus"], runs: Sequence["Ids"]
+) -> tuple[float, float]:
+    """Return the bits of held-out tokens under Markov models counted on the training ones."""
+    import numpy as np
+
+    from lightning_dna.tokenizers.token_markov import TokenMarkov
+
+    known = np.array([bool(text) and set(text) <= set("ACGT") for text in tokenizer.tokens])
+    training = (_ids(tokenizer, codes) for split in splits for codes in split())
+    return TokenMarkov(training, known).bits(runs)
+
+
+def _trained_apart(options: argparse.Namespace, method: str) -> tuple[float, float]:
+    """Train by one method, and where it matters with the splits in reverse; return the cost."""
+    cost = _measured(options, method, options.out / f"{method}.json")
+    if method in _BY_SPLIT:
+        _measured(options, method, options.out / f"{method}-reversed.json", "--reverse")
+    return cost
 
 
 def _measured(
@@ -291,6 +328,8 @@ _HEADS = (
     "bases per token",
     "shared with exact",
     "shared after reversing the splits",
+    "bits per base, token Markov order 0",
+    "bits per base, token Markov order 1",
 )
 
 
@@ -304,6 +343,8 @@ def _cells(row: Row) -> list[str]:
         f"{row.bases_per_token:.4f}",
         f"{row.overlap:.4f}",
         f"{row.order:.4f}",
+        f"{row.bits_0:.4f}",
+        f"{row.bits_1:.4f}",
     ]
 
 
@@ -320,6 +361,9 @@ def _markdown(rows: list[Row], options: argparse.Namespace) -> str:
     note = (
         f"{files}; held out: {options.hold_out}. Memory and time are those of the whole process,"
         " measured from outside. Shared: tokens in both vocabularies, part of those in either."
+        " Bits: code length of the held-out tokens under a Markov model of tokens counted on the"
+        " training chromosomes (smoothed after Witten and Bell), divided by bases; what a network"
+        " would reach is another matter, and the recipe `tokenizer` trains some."
     )
     return "\n".join([*lines, "", note, ""])
 
@@ -341,6 +385,8 @@ def _figure(rows: list[Row]) -> str:
         ("Time", "CPU seconds", "seconds"),
         ("Compression", "bases per token, held-out chromosomes", "bases_per_token"),
         ("Vocabulary", "tokens shared with exact", "overlap"),
+        ("Order", "tokens shared after reversing the splits", "order"),
+        ("Markov", "bits per base, order 1", "bits_1"),
     )
     panels = [
         Panel(

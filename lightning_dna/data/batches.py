@@ -1,8 +1,8 @@
 """From the rows of a step to the tensors of a batch, straight from the memory-mapped genome."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -11,16 +11,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_dna.data.config import DataConfig
-from lightning_dna.data.masking import draw_masks, evaluation_mask
-from lightning_dna.data.repeat_rows import ClassMarks, JoinedStretches, hide_repeats
+from lightning_dna.data.masking import evaluation_mask, mask_blocks, thresholds
+from lightning_dna.data.repeat_rows import (
+    ChromosomeTreatment,
+    JoinedStretches,
+    RowTreatment,
+    treatments,
+)
 from lightning_dna.data.sampler import StepRows
 from lightning_dna.data.stream import Rows
 from lightning_dna.data.windows import Windows
-from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, N, T
+from lightning_dna.genome.alphabet import CODE_BITS, N, T
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.repeat_annotation import RepeatAnnotation
-from lightning_dna.genome.repeats import loss_weights
 from lightning_dna.tokenizers.character import CharacterTokenizer
+
+if TYPE_CHECKING:
+    from lightning_dna.data.token_rows import TokenRows
 
 IGNORE = -100
 Objective = Literal["masked", "next_token"]
@@ -83,6 +90,9 @@ class TrainingBatches(Dataset[Batch]):
         objective: ``"masked"`` or ``"next_token"``.
         seed: Seed of the masks.
         repeats: Repeats by class; needed if the policy names classes.
+        tokens: What turns rows into longer tokens; ``None`` for single bases.
+        treated: How the repeats of each chromosome of the windows are treated; ``None``: as
+            ``config`` and ``repeats`` say.
     """
 
     def __init__(
@@ -94,62 +104,45 @@ class TrainingBatches(Dataset[Batch]):
         objective: Objective,
         seed: int,
         repeats: RepeatAnnotation | None = None,
+        tokens: "TokenRows | None" = None,
+        treated: Sequence[ChromosomeTreatment] | None = None,
     ) -> None:
         self.genome = genome
         self.chroms = windows.chroms
         self.config = config
         self.objective = objective
         self.seed = seed
+        self.tokens = tokens
         self._joined = None if windows.joined is None else JoinedStretches(windows.joined)
-        self._marks = None
-        if repeats is not None and config.repeat_classes:
-            self._marks = ClassMarks(repeats, windows.chroms, config.repeat_classes)
+        if treated is None:
+            treated = treatments(config.repeat_policy, windows.chroms, repeats)
+        self._repeats = RowTreatment(treated)
 
     def __getitem__(self, item: StepRows | tuple[int, Rows]) -> Batch:
         """Return the batch of one step, or of one process's part of it."""
         step, rows, first_token = StepRows(*item)
-        stored = self._stored(rows)
+        stored, weights = self._read(rows)
         lengths = rows.ends - rows.starts
+        if self.tokens is not None:
+            return self.tokens.batch(
+                step, stored, lengths, first_base=first_token, base_weights=weights
+            )
         ids = _token_ids(stored)
         if self.objective == "masked":
-            inputs, targets = self._masked(step, ids, first_token)
+            blocks = mask_blocks(self.seed, step, len(ids), first=first_token)
+            inputs, targets = masked(ids, blocks, self.config.mask_fraction)
         else:
             inputs, targets = ids, _next_tokens(ids, lengths)
-        weights = None
-        if self.config.repeats == "downweight":
-            weights = self._weights(stored)
+            if weights is not None:  # of the base that each position predicts
+                weights = np.append(weights[1:], weights[:1])
         return assemble(inputs, targets, lengths, weights)
 
-    def _stored(self, rows: Rows) -> NDArray[np.uint8]:
-        """Return the bytes of rows, marked as repeats what the policy treats."""
+    def _read(self, rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Return the bytes of rows and their loss weights, as the repeat policies want them."""
         rows = rows if self._joined is None else self._joined.pieces(rows)
         stored = gather(self.genome, self.chroms, rows)
-        if self._marks is not None:
-            self._marks.mark(stored, rows)
-        if self.config.repeats == "hard-mask":
-            hide_repeats(stored)
-        return stored
-
-    def _masked(self, step: int, ids: Tokens, first_token: int) -> tuple[Tokens, Tokens]:
-        """Hide the bases of one step; N is never a target."""
-        draw = draw_masks(self.seed, step, first_token + len(ids), self.config.mask_fraction)
-        draw = draw.after(first_token)
-        inputs = ids.copy()
-        inputs[draw.hidden] = _TOKENIZER.mask_id
-        inputs[draw.replaced] = _BASE_IDS[draw.bases]
-        targets = np.full_like(ids, IGNORE)
-        targets[draw.targets] = ids[draw.targets]
-        unknown = ids == _UNKNOWN_ID
-        inputs[unknown] = _UNKNOWN_ID
-        targets[unknown] = IGNORE
-        return inputs, targets
-
-    def _weights(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the loss weight of the base that each position predicts."""
-        weights = loss_weights(self.config.repeat_policy, (stored & SOFT_MASK) != 0)
-        if self.objective == "next_token":
-            weights = np.append(weights[1:], weights[:1])
-        return weights
+        self._repeats.apply(stored, rows)
+        return stored, self._repeats.weights(stored, rows)
 
 
 def gather(genome: Genome, chroms: Sequence[str], rows: Rows) -> NDArray[np.uint8]:
@@ -184,6 +177,55 @@ def _token_ids(stored: NDArray[np.uint8]) -> Tokens:
     return _TOKENIZER.encode_codes(stored).view(np.int8)
 
 
+def masked(
+    ids: Tokens, blocks: Iterable[NDArray[np.uint32]], fraction: float
+) -> tuple[Tokens, Tokens]:
+    """Return what the model sees of a stream of bases, and what it must predict.
+
+    The choices are those of :func:`~lightning_dna.data.masking.draw_masks`, made for all tokens at
+    once in operations on bytes, which takes less time than going by lists of places.
+
+    Args:
+        ids: Ids of the bases, shape (tokens,); N is never hidden nor a target.
+        blocks: Random words, one for each base, of `mask_blocks`.
+        fraction: Expected share of targets, in (0, 1).
+
+    Returns:
+        Inputs, and targets, -100 where there are none; both of shape (tokens,).
+
+    Example:
+        >>> ids = np.array([7, 8, 11, 9], np.int8)  # A, C, N, G
+        >>> inputs, targets = masked(ids, [np.zeros(4, np.uint32)], 0.15)
+        >>> inputs.tolist(), targets.tolist()
+        ([3, 3, 11, 3], [7, 8, -100, 9])
+    """
+    inputs, targets = np.empty_like(ids), np.empty_like(ids)
+    first = 0
+    for words in blocks:
+        here = slice(first, first + len(words))
+        inputs[here], targets[here] = _masked(ids[here], words, fraction)
+        first += len(words)
+    return inputs, targets
+
+
+def _masked(ids: Tokens, words: NDArray[np.uint32], fraction: float) -> tuple[Tokens, Tokens]:
+    """Return inputs and targets of a few bases."""
+    below, hidden_below, replaced_below = thresholds(fraction)
+    known = ids != _UNKNOWN_ID
+    hidden = words < hidden_below
+    replaced = (words < replaced_below) ^ hidden
+    bases = (words.astype(np.uint8) & np.uint8(3)).view(np.int8) + _BASE_IDS[0]
+    inputs = _chosen(hidden & known, np.int8(_TOKENIZER.mask_id), ids)
+    inputs = _chosen(replaced & known, bases, inputs)
+    return inputs, _chosen((words < below) & known, ids, np.int8(IGNORE))
+
+
+def _chosen(where: NDArray[np.bool_], first: Tokens | np.int8, second: Tokens | np.int8) -> Tokens:
+    """Return one where a flag is set and the other elsewhere, without branches."""
+    flags = -where.view(np.int8)  # 0, or all bits set
+    return np.asarray(second ^ ((first ^ second) & flags))
+
+
 def _next_tokens(ids: Tokens, lengths: NDArray[np.int64]) -> Tokens:
     """Return the id that follows each position in its row; nothing at row ends and before N."""
     targets = np.empty_like(ids)
@@ -194,10 +236,12 @@ def _next_tokens(ids: Tokens, lengths: NDArray[np.int64]) -> Tokens:
 
 
 def assemble(
-    inputs: Tokens,
-    targets: Tokens,
+    inputs: NDArray[np.signedinteger[Any]],
+    targets: NDArray[np.signedinteger[Any]],
     lengths: NDArray[np.int64],
     weights: NDArray[np.float32] | None,
+    *,
+    pad_id: int = _TOKENIZER.pad_id,
 ) -> Batch:
     """Lay a stream of tokens out as rows, padded on the right to the longest.
 
@@ -206,6 +250,7 @@ def assemble(
         targets: Ids that it must predict, -100 where none, shape (tokens,).
         lengths: Tokens of each row, shape (rows,); they sum to ``tokens``.
         weights: Loss weights, shape (tokens,); ``None`` when all are 1.
+        pad_id: Id that fills rows up.
 
     Returns:
         The batch, its tensors widened to the types that a model and a loss take.
@@ -215,7 +260,7 @@ def assemble(
     whole = count * longest == tokens
     real = None if whole else np.arange(longest) < lengths[:, None]
 
-    def rows(values: Tokens | NDArray[np.float32], fill: int, dtype: torch.dtype) -> Tensor:
+    def rows(values: NDArray[Any], fill: int, dtype: torch.dtype) -> Tensor:
         if real is None:
             return torch.from_numpy(values).to(dtype).view(count, longest)
         padded = np.full((count, longest), fill, dtype=values.dtype)
@@ -223,7 +268,7 @@ def assemble(
         return torch.from_numpy(padded).to(dtype)
 
     return Batch(
-        input_ids=rows(inputs, _TOKENIZER.pad_id, torch.int64),
+        input_ids=rows(inputs, pad_id, torch.int64),
         targets=rows(targets, IGNORE, torch.int64),
         attention_mask=None if real is None else torch.from_numpy(real),
         weights=None if weights is None else rows(weights, 0, torch.float32),
@@ -232,7 +277,13 @@ def assemble(
 
 
 def evaluation_batches(
-    genome: Genome, windows: Windows, config: DataConfig, *, objective: Objective, tokens: int
+    genome: Genome,
+    windows: Windows,
+    config: DataConfig,
+    *,
+    objective: Objective,
+    tokens: int,
+    rows: "TokenRows | None" = None,
 ) -> list[Batch]:
     """Return fixed batches of whole windows with evaluation masks, to follow training.
 
@@ -245,29 +296,39 @@ def evaluation_batches(
         windows: Windows of the validation chromosomes.
         config: Mask fraction and validation seed.
         objective: ``"masked"`` or ``"next_token"``.
-        tokens: About how many tokens a batch has.
+        tokens: About how many bases a batch has.
+        rows: What turns windows into longer tokens; ``None`` for single bases.
     """
     per_batch = max(1, tokens // int(windows.lengths.max()))
     batches = []
     for first in range(0, len(windows), per_batch):
         part = windows.select(np.arange(first, min(first + per_batch, len(windows))))
-        rows = Rows(part.chrom_index, part.starts, part.ends, np.zeros(len(part), dtype=np.bool_))
-        stored = gather(genome, part.chroms, rows)
+        places = Rows(part.chrom_index, part.starts, part.ends, np.zeros(len(part), dtype=np.bool_))
+        stored = gather(genome, part.chroms, places)
+        hidden = None if objective == "next_token" else _hidden(part, config)
+        if rows is not None:
+            batches.append(rows.followed(stored, part.lengths, hidden))
+            continue
         ids = _token_ids(stored)
-        if objective == "next_token":
+        if hidden is None:
             targets = _next_tokens(ids, part.lengths)
             batches.append(assemble(ids, targets, part.lengths, None))
             continue
-        hidden = np.concatenate(
-            [
-                evaluation_mask(
-                    config.validation_seed, part.chroms[c], np.arange(a, b), config.mask_fraction
-                )
-                for c, a, b in zip(part.chrom_index, part.starts, part.ends, strict=True)
-            ]
-        )
         hidden &= ids != _UNKNOWN_ID
         targets = np.where(hidden, ids, np.int8(IGNORE))
         inputs = np.where(hidden, np.int8(_TOKENIZER.mask_id), ids)
         batches.append(assemble(inputs, targets, part.lengths, None))
     return batches
+
+
+def _hidden(windows: Windows, config: DataConfig) -> NDArray[np.bool_]:
+    """Return which bases of windows the evaluation mask hides, one window after the other."""
+    rows = zip(windows.chrom_index, windows.starts, windows.ends, strict=True)
+    return np.concatenate(
+        [
+            evaluation_mask(
+                config.validation_seed, windows.chroms[c], np.arange(a, b), config.mask_fraction
+            )
+            for c, a, b in rows
+        ]
+    )

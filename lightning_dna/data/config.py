@@ -2,9 +2,17 @@
 
 import functools
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
+from lightning_dna.data.genome_config import (
+    GenomeConfig,
+    Variants,
+    check_genomes,
+    split_of_member,
+)
+from lightning_dna.data.tokenization import check_mask_unit, check_tokenizer
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.genome.repeats import RepeatPolicy, RepeatTreatment, canonical_treatment
 from lightning_dna.genome.simulate import SimulationConfig
@@ -12,7 +20,7 @@ from lightning_dna.genome.splits import SplitSpec
 
 # Settings that did not exist when the first runs were made; at their defaults they stay out of the
 # identity of a run.
-YOUNGER_FIELDS = ("repeat_classes", "repeat_seed")
+YOUNGER_FIELDS = ("repeat_classes", "repeat_seed", "tokenizer", "mask_unit", "genomes", "variants")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,21 @@ class DataConfig:
         validation_windows: At most this many windows of the validation chromosomes, evenly spread,
             are used to follow training.
         validation_seed: Seed of the validation masks, the same for every arm and training seed.
+        tokenizer: What a model reads: ``character`` (single bases), ``kmer-K`` (side by side),
+            ``bpe-V`` (V byte-pair tokens learned from the training chromosomes) or ``bpe:FILE`` (a
+            ``tokenizer.json``). Lengths and budgets are counted in bases whatever it is.
+        mask_unit: What is hidden of longer tokens: a whole ``token``; or, of byte pairs, a single
+            ``base`` that is a token of its own, as held-out bases are scored.
+        genomes: Instead of ``genome``: name to genome, for a run on several of them. Then ``split``
+            by names is of chromosomes ``NAME:chrom``.
+        variants: What training reads: the reference alone (``none``), or in its place haplotypes
+            with the variants of ``vcf`` put in, single-base ones (``snv``), short insertions and
+            deletions too (``snv+indel``), or structural ones too (``+sv``). Evaluation stays on
+            the reference.
+        vcf: Variants, plain or gzip; read unless ``variants`` is ``none``.
+        haplotypes: Haplotypes that are made from ``vcf``; each gets the same share of the bases.
+        variant_seed: Seed of what the file leaves open: alleles without genotypes, phases.
+        vcf_sample: The person whose genotypes are used; ``None``: those of all, or frequencies.
     """
 
     genome: str = "simulated"
@@ -68,6 +91,14 @@ class DataConfig:
     mask_fraction: float = 0.15
     validation_windows: int = 256
     validation_seed: int = 0
+    tokenizer: str = "character"
+    mask_unit: Literal["token", "base"] = "token"
+    genomes: dict[str, GenomeConfig] = field(default_factory=dict)
+    variants: Variants = "none"
+    vcf: str | None = None
+    haplotypes: int = 2
+    variant_seed: int = 0
+    vcf_sample: str | None = None
 
     def __post_init__(self) -> None:
         """Check ranges; the repeat policy checks its own. Each policy has one spelling inside."""
@@ -89,6 +120,9 @@ class DataConfig:
             raise ConfigError(
                 f"data.validation_seed is {self.validation_seed}; allowed: 0 or more."
             )
+        check_tokenizer(self.tokenizer)
+        check_mask_unit(self.mask_unit, self.tokenizer)
+        self._check_genomes_and_variants()
         object.__setattr__(self, "repeats", canonical_treatment(self.repeats))
         object.__setattr__(self, "repeat_classes", tuple(sorted(self.repeat_classes)))
         if self.repeat_classes and not self.repeat_bed:
@@ -103,6 +137,63 @@ class DataConfig:
                 f"{self.length}: no fragment could be used; lower it."
             )
 
+    def _check_genomes_and_variants(self) -> None:
+        """Check the settings of several genomes, and of variants."""
+        if self.genomes:
+            check_genomes(
+                self.genomes,
+                only={
+                    "genome": self.genome != "simulated" and self.genome,
+                    "repeat_bed": self.repeat_bed,
+                    "repeat_classes": self.repeat_classes,
+                    "annotation": self.annotation,
+                    "vcf": self.vcf,
+                },
+            )
+            # By name: neither results nor run ids depend on the order in which they are written.
+            object.__setattr__(self, "genomes", dict(sorted(self.genomes.items())))
+            _ = self.members  # each is checked like the settings of an only genome
+        if self.haplotypes < 1:
+            raise ConfigError(f"data.haplotypes is {self.haplotypes}; allowed: 1 or more.")
+        if self.variant_seed < 0:
+            raise ConfigError(f"data.variant_seed is {self.variant_seed}; allowed: 0 or more.")
+        if self.variants != "none" and not any(one.vcf for one in self.members.values()):
+            raise ConfigError(
+                f"data.variants is '{self.variants}', but no file says which variants there are; "
+                "give one as data.vcf, or as data.genomes.NAME.vcf."
+            )
+
+    @property
+    def members(self) -> dict[str, "DataConfig"]:
+        """Settings of each genome alone, by name; those of the only one have the name ``""``."""
+        if not self.genomes:
+            return {"": self}
+        names = tuple(self.genomes)
+        return {
+            name: self._member(one, one.split or split_of_member(self.split, name, names))
+            for name, one in self.genomes.items()
+        }
+
+    def _member(self, one: GenomeConfig, split: SplitSpec) -> "DataConfig":
+        """Return the settings of one of several genomes as if it were the only one."""
+        return replace(
+            self,
+            genomes={},
+            genome=one.genome,
+            split=split,
+            repeats=one.repeats or self.repeats,
+            repeat_bed=one.repeat_bed,
+            repeat_classes=one.repeat_classes,
+            annotation=one.annotation,
+            vcf=one.vcf,
+            variants=self.variants if one.vcf else "none",
+        )
+
+    @property
+    def equal_windows(self) -> bool:
+        """Whether all training windows have the same length: no policy leaves fragments."""
+        return not any(one.repeat_policy.fragments for one in self.members.values())
+
     @property
     def repeat_policy(self) -> RepeatPolicy:
         """The repeat settings as the policy that the genome room works with."""
@@ -113,6 +204,26 @@ class DataConfig:
             classes=self.repeat_classes,
             seed=self.repeat_seed,
         )
+
+
+def deciding_files(config: DataConfig) -> dict[str, Any]:
+    """Hash the files that decide a training and do not show in the digest of the sequence.
+
+    Returns:
+        ``repeat_file`` where classes of repeats are named, ``vcf_file`` where variants are read;
+        with several genomes, under ``genome_files`` by name.
+    """
+    files = {}
+    for name, member in config.members.items():
+        found = {}
+        if member.repeat_classes and member.repeat_bed:
+            found["repeat_file"] = file_digest(member.repeat_bed)
+        if member.variants != "none" and member.vcf:
+            found["vcf_file"] = file_digest(member.vcf)
+        files[name] = found
+    if not config.genomes:
+        return files[""]
+    return {"genome_files": {name: found for name, found in files.items() if found}}
 
 
 def file_digest(path: str) -> str:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lightning_dna.errors import DataError
 from lightning_dna.genome.alphabet import Codes
+from lightning_dna.genome.intervals import Interval
 
 Indices = npt.NDArray[np.int64]
 
@@ -25,6 +26,8 @@ class Examples:
         ids: Name of each sequence, unique.
         clusters: Cluster of each sequence, for statistics that must not treat relatives as
             independent; ``None`` means that each stands for itself.
+        coordinates: Where each sequence lies on a genome, 0-based and half-open, with its strand;
+            ``None`` for one of unknown place, and ``None`` as a whole where no place is known.
 
     Example:
         >>> examples = Examples(
@@ -38,6 +41,7 @@ class Examples:
     labels: npt.NDArray[np.int64]
     ids: tuple[str, ...]
     clusters: tuple[str, ...] | None = None
+    coordinates: tuple[Interval | None, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check that all columns have one entry for each sequence."""
@@ -46,6 +50,11 @@ class Examples:
             raise DataError(
                 f"labelled examples have {len(self.codes)} sequences, {len(self.labels)} labels, "
                 f"{len(self.ids)} ids and {len(self.cluster_ids)} clusters; one of each is needed."
+            )
+        if self.coordinates is not None and len(self.coordinates) != len(self.codes):
+            raise DataError(
+                f"labelled examples have {len(self.codes)} sequences and {len(self.coordinates)} "
+                f"coordinates; give one for each, None where the place is unknown."
             )
 
     def __len__(self) -> int:
@@ -68,6 +77,7 @@ class Examples:
             labels=self.labels[indices],
             ids=tuple(self.ids[index] for index in indices),
             clusters=self.clusters and tuple(self.clusters[index] for index in indices),
+            coordinates=self.coordinates and tuple(self.coordinates[index] for index in indices),
         )
 
 

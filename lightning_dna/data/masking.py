@@ -7,12 +7,15 @@ tokenizer have no say, so every arm is scored on the same bases.
 """
 
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 _WORD = 1 << 32
+_PER_COUNT = 8  # words for each count of the generator
+_BLOCK = 1 << 14
 _MASK_STREAM = 0x6D61736B  # "mask": keeps these draws apart from any other use of the same seed
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -47,6 +50,38 @@ class MaskDraw(NamedTuple):
         )
 
 
+def mask_blocks(
+    seed: int, step: int, tokens: int, *, first: int = 0
+) -> Iterator[NDArray[np.uint32]]:
+    """Yield the random words of the tokens of a training step, some thousands at a time.
+
+    Small blocks stay in the processor's cache and need no fresh memory.
+
+    Args:
+        seed: Seed of the run, 0 or more.
+        step: Training step, from 0.
+        tokens: How many tokens of the step.
+        first: Number of the first of them in the step.
+
+    Yields:
+        Words of consecutive tokens, in all one for each.
+    """
+    draws = np.random.Philox(key=seed, counter=[0, 0, _MASK_STREAM, step])
+    skipped = first % _PER_COUNT
+    draws.advance(first // _PER_COUNT)
+    for done in range(0, skipped + tokens, _BLOCK):
+        count = min(_BLOCK, skipped + tokens - done)
+        words = draws.random_raw((count + 1) // 2).view(np.uint32)[:count]
+        yield words[skipped:] if done == 0 else words
+
+
+def thresholds(fraction: float) -> tuple[np.uint32, np.uint32, np.uint32]:
+    """Return the words below which a token is a target, is hidden, and is hidden or replaced."""
+    shares = (fraction, 0.8 * fraction, 0.9 * fraction)
+    below, hidden, replaced = (np.uint32(share * _WORD) for share in shares)
+    return below, hidden, replaced
+
+
 def draw_masks(seed: int, step: int, tokens: int, fraction: float) -> MaskDraw:
     """Choose the targets of one training step and what the model sees in their place.
 
@@ -64,12 +99,12 @@ def draw_masks(seed: int, step: int, tokens: int, fraction: float) -> MaskDraw:
     Returns:
         The draw. The caller drops targets that are not A, C, G or T.
     """
-    draws = np.random.Philox(key=seed, counter=[0, 0, _MASK_STREAM, step])
-    words = draws.random_raw((tokens + 1) // 2).view(np.uint32)[:tokens]
-    targets = np.flatnonzero(words < np.uint32(fraction * _WORD))
+    words = np.concatenate([*mask_blocks(seed, step, tokens)])
+    below, hidden_below, replaced_below = thresholds(fraction)
+    targets = np.flatnonzero(words < below)
     chosen = words[targets]
-    shown = chosen >= np.uint32(0.8 * fraction * _WORD)
-    random = shown & (chosen < np.uint32(0.9 * fraction * _WORD))
+    shown = chosen >= hidden_below
+    random = shown & (chosen < replaced_below)
     # The two lowest bits are independent of the comparison above for any fraction that matters
     # (2^32 / 4 values).
     return MaskDraw(

@@ -1,6 +1,7 @@
 """What a repeat policy changes in the rows of a step: joined stretches, classes, hidden repeats."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from lightning_dna.data.stream import Rows
 from lightning_dna.genome.alphabet import SOFT_MASK, Codes, N
 from lightning_dna.genome.intervals import Intervals, covered
 from lightning_dna.genome.repeat_annotation import RepeatAnnotation
+from lightning_dna.genome.repeats import RepeatPolicy, loss_weights
 
 
 class JoinedStretches:
@@ -55,36 +57,95 @@ class JoinedStretches:
         )
 
 
-class ClassMarks:
-    """Marks only the repeats of some classes as repeats, in place of the soft mask.
+class ChromosomeTreatment(NamedTuple):
+    """How training treats the repeats of one chromosome.
 
-    Args:
-        repeats: Repeats by class.
-        chroms: Chromosome names that rows point into.
-        classes: Classes that are marked.
+    Attributes:
+        policy: The policy.
+        stretches: The repeats, where they are not the soft-masked bases.
     """
 
-    def __init__(
-        self, repeats: RepeatAnnotation, chroms: Sequence[str], classes: Sequence[str]
-    ) -> None:
-        self._stretches = [repeats.intervals(chrom, classes) for chrom in chroms]
+    policy: RepeatPolicy
+    stretches: Intervals | None = None
 
-    def mark(self, stored: Codes, rows: Rows) -> None:
-        """Set the soft-mask bit of the stored bytes of some rows anew, in place.
+
+def treatments(
+    policy: RepeatPolicy, chroms: Sequence[str], repeats: RepeatAnnotation | None
+) -> tuple[ChromosomeTreatment, ...]:
+    """Return the treatment of each chromosome of one genome.
+
+    Args:
+        policy: The policy.
+        chroms: Chromosomes, by their names in ``repeats``.
+        repeats: Repeats by class; needed if the policy names classes.
+    """
+    if repeats is None or not policy.classes:
+        return tuple(ChromosomeTreatment(policy) for _ in chroms)
+    return tuple(
+        ChromosomeTreatment(policy, repeats.intervals(chrom, policy.classes)) for chrom in chroms
+    )
+
+
+class RowTreatment:
+    """Treats the repeats in rows as the policy of each row's chromosome says.
+
+    Args:
+        chromosomes: Treatment of each chromosome that rows point into.
+    """
+
+    def __init__(self, chromosomes: Sequence[ChromosomeTreatment]) -> None:
+        policies = [treatment.policy for treatment in chromosomes]
+        stretches = [treatment.stretches for treatment in chromosomes]
+        self._stretches = stretches if any(rows is not None for rows in stretches) else None
+        self._hides = np.array([policy.name == "hard-mask" for policy in policies])
+        self._only = policies[0] if len(set(policies)) == 1 else None
+        self._downweights = np.array([policy.name == "downweight" for policy in policies])
+        weights = [policy.weight if policy.name == "downweight" else 1.0 for policy in policies]
+        self._weights = np.array(weights, dtype=np.float32)
+
+    def apply(self, stored: Codes, rows: Rows) -> None:
+        """Mark as repeats what the policies treat, and hide what they hide, in place.
 
         Args:
             stored: The bytes of the rows one after the other, as `gather` returns them.
             rows: The rows, in genomic coordinates.
         """
-        flags = np.empty(len(stored), dtype=np.bool_)
+        if self._stretches is not None:
+            self._mark(stored, rows, self._stretches)
+        if self._hides.all():
+            hide_repeats(stored)
+        elif self._hides.any():
+            hidden = _by_base(self._hides, rows) & ((stored & SOFT_MASK) != 0)
+            stored[hidden] = N
+
+    def weights(self, stored: Codes, rows: Rows) -> NDArray[np.float32] | None:
+        """Return the loss weight of each base of treated rows; ``None`` where all weigh 1."""
+        if not self._downweights.any():
+            return None
+        repeat = (stored & SOFT_MASK) != 0
+        if self._only is not None:
+            return loss_weights(self._only, repeat)
+        return np.where(repeat, _by_base(self._weights, rows), np.float32(1.0))
+
+    @staticmethod
+    def _mark(stored: Codes, rows: Rows, stretches: Sequence[Intervals | None]) -> None:
+        """Set the soft-mask bit of the stored bytes anew where repeats are told by class."""
+        flags = (stored & SOFT_MASK) != 0
         at = 0
         columns = (column.tolist() for column in rows)
         for index, start, end, flipped in zip(*columns, strict=True):
-            found = covered(self._stretches[index], start, end)
-            flags[at : at + end - start] = found[::-1] if flipped else found
+            here = stretches[index]
+            if here is not None:
+                found = covered(here, start, end)
+                flags[at : at + end - start] = found[::-1] if flipped else found
             at += end - start
         stored &= np.uint8(~SOFT_MASK & 0xFF)
         stored |= flags.view(np.uint8) * np.uint8(SOFT_MASK)
+
+
+def _by_base(values: NDArray[Any], rows: Rows) -> NDArray[Any]:
+    """Repeat the value of each row's chromosome for each of its bases."""
+    return np.repeat(values[rows.chrom_index], rows.ends - rows.starts)
 
 
 def hide_repeats(stored: Codes) -> None:

@@ -17,7 +17,7 @@ from lightning_dna.data.length_schedule import (
     length_at,
     nothing_to_sort,
 )
-from lightning_dna.data.stream import Stretches, WindowStream, cut
+from lightning_dna.data.stream import Stretches, TokenStream, cut
 
 _ROW_STREAM = 0x726F7773  # "rows": keeps these draws apart from any other use of the same seed
 
@@ -42,7 +42,7 @@ class Scheduled:
 
     def __init__(
         self,
-        stream: WindowStream,
+        stream: TokenStream,
         schedule: LengthScheduleConfig,
         *,
         tokens_per_step: int,

@@ -8,7 +8,7 @@ from torch.utils.data import Sampler
 
 from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.data.row_order import Truncated, plan_type
-from lightning_dna.data.stream import Rows, Stretches, WindowStream
+from lightning_dna.data.stream import Rows, Stretches, TokenStream
 from lightning_dna.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ class LengthWarmupBatchSampler(Sampler[list[StepRows]]):
 
     def __init__(
         self,
-        stream: WindowStream,
+        stream: TokenStream,
         schedule: LengthScheduleConfig,
         *,
         tokens_per_step: int,

@@ -6,7 +6,7 @@ with or without length warm-up, and resuming needs the number of the step and no
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,25 @@ class Stretches(NamedTuple):
         return Stretches(self.first[chosen], self.size[chosen])
 
 
+class TokenStream(Protocol):
+    """Windows laid end to end without end, and where any stretch of them lies on the genome."""
+
+    windows: Windows
+    seed: int
+
+    def pieces(self, first: int, count: int) -> Stretches:
+        """Return tokens ``[first, first + count)`` of the stream, cut at window ends."""
+
+    def whole_windows(self, first: int, count: int) -> Stretches:
+        """Return windows ``[first, first + count)`` in the order of the stream."""
+
+    def window_of(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the place in the stream of the windows that hold some tokens."""
+
+    def at(self, stretches: Stretches) -> Rows:
+        """Return where stretches of the stream lie on the genome, in their order."""
+
+
 class _Epoch(NamedTuple):
     """One order of the windows, where each ends in it, and which are turned."""
 
@@ -64,12 +83,16 @@ class WindowStream:
         windows: The training windows.
         seed: Seed of order and strand, 0 or more.
         reverse_complement: Whether each window is turned with probability one half in each epoch.
+        draws: Tells the draws of several streams with the same seed apart, 0 or more.
     """
 
-    def __init__(self, windows: Windows, *, seed: int, reverse_complement: bool) -> None:
+    def __init__(
+        self, windows: Windows, *, seed: int, reverse_complement: bool, draws: int = 0
+    ) -> None:
         self.windows = windows
         self.seed = seed
         self.reverse_complement = reverse_complement
+        self._draws = draws
         self._lengths = windows.lengths  # kept: a property that subtracts anew for every step
         self.total = int(self._lengths.sum())
         self._drawn: dict[int, _Epoch] = {}
@@ -78,7 +101,7 @@ class WindowStream:
     def _draw(self, epoch: int) -> None:
         """Permute the windows for one epoch; some epochs are kept, as many as are small."""
         if epoch not in self._drawn:
-            bits = np.random.Philox(key=self.seed, counter=[0, 0, _ORDER_STREAM, epoch])
+            bits = np.random.Philox(key=self.seed, counter=[0, self._draws, _ORDER_STREAM, epoch])
             generator = np.random.Generator(bits)
             order = generator.permutation(len(self.windows))
             flips = generator.random(len(self.windows)) < 0.5

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,16 @@ class Genome:
             DataError: If the stretch does not lie within it.
         """
         return np.bitwise_and(self._slice(chrom, start, end), CODE_BITS)
+
+    def select(self, chroms: Sequence[str]) -> "Genome":
+        """Return a genome of some of the chromosomes, in the order of this one, without a copy.
+
+        Raises:
+            ConfigError: If there is no such chromosome.
+        """
+        stored = {chrom: self.stored(chrom) for chrom in chroms}
+        records = tuple(record for record in self._records if record.name in stored)
+        return Genome(records, stored, store_path=None)
 
     def soft_mask(
         self, chrom: str, start: int = 0, end: int | None = None

@@ -129,7 +129,7 @@ class ChromosomeSplit:
         Raises:
             ConfigError: If a name is not in the genome, or it has too few chromosomes.
         """
-        excluded = _expand(spec.exclude, lengths)
+        excluded = expand(spec.exclude, lengths)
         if spec.by_names:
             return cls.by_names(
                 lengths,
@@ -157,17 +157,8 @@ class ChromosomeSplit:
         exclude: Iterable[str] = (),
     ) -> "ChromosomeSplit":
         """Split by chromosome names; ``train=None`` takes every chromosome named nowhere else."""
-        exclude = tuple(exclude)
-        parts = {"train": train or (), "valid": valid, "test": test, "exclude": exclude}
-        for part, names in parts.items():
-            for name in names:
-                if name not in lengths:
-                    raise unknown_name("chromosome", name, lengths, where=f"split, {part}")
-        _refuse_repeats(parts)
-        if train is None:
-            taken = {*valid, *test, *exclude}
-            train = tuple(name for name in lengths if name not in taken)
-        return cls(train=train, valid=valid, test=test)
+        parts = named_parts(lengths, train=train, valid=valid, test=test, exclude=tuple(exclude))
+        return cls(*parts)
 
     @classmethod
     def by_fraction(
@@ -245,6 +236,31 @@ class ChromosomeSplit:
         )
 
 
+def named_parts(
+    lengths: Mapping[str, int],
+    *,
+    train: tuple[str, ...] | None,
+    valid: tuple[str, ...],
+    test: tuple[str, ...],
+    exclude: tuple[str, ...],
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the chromosomes for training, validation and test by their names; any may be none.
+
+    Raises:
+        ConfigError: If a name is not in the genome, or stands twice.
+    """
+    parts = {"train": train or (), "valid": valid, "test": test, "exclude": exclude}
+    for part, names in parts.items():
+        for name in names:
+            if name not in lengths:
+                raise unknown_name("chromosome", name, lengths, where=f"split, {part}")
+    _refuse_repeats(parts)
+    if train is None:
+        taken = {*valid, *test, *exclude}
+        train = tuple(name for name in lengths if name not in taken)
+    return train, valid, test
+
+
 def _refuse_repeats(parts: Mapping[str, Iterable[str]]) -> None:
     """Refuse a chromosome that stands in two parts, or twice in one."""
     home: dict[str, str] = {}
@@ -287,7 +303,7 @@ def _check_enough(lengths: Mapping[str, int], needed: int, what: str) -> None:
         )
 
 
-def _expand(patterns: Iterable[str], lengths: Mapping[str, int]) -> tuple[str, ...]:
+def expand(patterns: Iterable[str], lengths: Mapping[str, int]) -> tuple[str, ...]:
     """List the chromosomes that names or patterns mean; each must mean at least one."""
     found: dict[str, None] = {}
     for pattern in patterns:

@@ -15,6 +15,7 @@ FeedForwardName = Literal["mlp", "geglu", "swiglu", "linear", "none"]
 FeedForwardMatch = Literal["parameters", "width"]
 NormName = Literal["layernorm", "rmsnorm"]
 NormPlacement = Literal["pre", "post", "branch"]
+Pooling = Literal["mean", "max", "first", "last", "attention"]  # of a sequence's states
 RopeScaling = Literal["none", "linear", "ntk"]
 Strand = Literal["single", "averaged", "equivariant"]
 GeluApproximation = Literal["none", "tanh"]

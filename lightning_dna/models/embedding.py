@@ -8,13 +8,14 @@ everything (Hyena, global attention, learned positions), they are those of a mod
 window alone: an approximation, which says so.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.backbone import Backbone
@@ -74,6 +75,35 @@ def reach(config: ModelConfig) -> tuple[int, int] | None:
     if config.strand != "single":  # the other strand is read from the other end
         left = right = max(left, right)
     return left, right
+
+
+def trunk_at(backbone: Backbone, layer: int = -1) -> Backbone:
+    """Return a copy of a trunk that ends at a layer, float32, all of it trainable.
+
+    Args:
+        backbone: The trunk; it is not modified.
+        layer: 0 for the embeddings, ``k`` for what block ``k`` hands on, -1 or the number of
+            blocks for the whole trunk with its final norm.
+
+    Raises:
+        ConfigError: There is no such layer.
+
+    Example:
+        >>> from lightning_dna.models.language_model import build_model
+        >>> model = build_model(ModelConfig(width=8, layers=3, heads=2), seed=0)
+        >>> [len(trunk_at(model.backbone, layer).blocks) for layer in (-1, 3, 1, 0)]
+        [3, 3, 1, 0]
+    """
+    layers = len(backbone.blocks)
+    if not -1 <= layer <= layers:
+        raise ConfigError(
+            f"finetune.layer is {layer}, and the model has {layers} blocks; allowed: -1 to {layers}"
+        )
+    trunk = copy.deepcopy(backbone).float().requires_grad_(True)
+    if layer not in (-1, layers):
+        trunk.blocks = trunk.blocks[:layer]
+        trunk.final_norm = nn.Identity()
+    return trunk
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
+from lightning_dna.models.linear_maps import LinearMap, inner_channels
 from lightning_dna.models.mlp_rows import mlp_rows
 
 
@@ -27,7 +28,9 @@ class MLP(nn.Module):
         self, x: Float[Tensor, "batch length width"]
     ) -> Float[Tensor, "batch length width"]:
         """Transform each position."""
-        if torch.compiler.is_compiling():  # which fuses this itself
+        plain = isinstance(self.expand, nn.Linear) and isinstance(self.contract, nn.Linear)
+        # The compiler fuses this itself; what peft puts in a layer's place has to be called.
+        if torch.compiler.is_compiling() or not plain:
             inner = functional.gelu(self.expand(x), approximate=self.approximation)
             added: Tensor = self.contract(inner)  # batch length width
             return added
@@ -35,6 +38,10 @@ class MLP(nn.Module):
         return mlp_rows(
             x, (first.weight, first.bias), (second.weight, second.bias), self.approximation
         )
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {"expand": LinearMap("expand"), "contract": inner_channels("contract")}
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""
@@ -55,6 +62,10 @@ class LinearFeedForward(nn.Module):
         """Transform each position."""
         return functional.gelu(self.transform(x), approximate=self.approximation)
 
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {"transform": LinearMap("transform", ia3=True)}
+
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""
         return {"feedforward": 2.0 * self.transform.weight.numel()}
@@ -71,6 +82,10 @@ class NoFeedForward(nn.Module):
     ) -> Float[Tensor, "batch length width"]:
         """Return zeros, to be added to the residual stream."""
         return torch.zeros_like(x)
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {}
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return no operations."""
@@ -108,6 +123,13 @@ class GatedFeedForward(nn.Module):
             opened = functional.gelu(gate, approximate=self.approximation)
         added: Tensor = self.contract(opened * value)  # batch length width
         return added
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {
+            "gate_and_value": LinearMap("gate_and_value"),
+            "contract": inner_channels("contract"),
+        }
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""

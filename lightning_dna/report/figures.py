@@ -71,7 +71,7 @@ _WIDTH = 10.4
 
 
 @contextmanager
-def _house_style() -> Iterator[None]:
+def house_style() -> Iterator[None]:
     """Draw with matplotlib's own defaults and ours, whatever the user's settings are."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -89,8 +89,8 @@ def _house_style() -> Iterator[None]:
 def forest(panels: Sequence[Panel], *, prefix: str) -> str:
     """Draw differences with their intervals, one row per arm, arms aligned across panels."""
     arms = list(dict.fromkeys(mark.label for panel in panels for mark in panel.marks))
-    with _house_style():
-        figure, axes = _grid(len(panels), 3, row_height=1.05 + 0.27 * len(arms))
+    with house_style():
+        figure, axes = grid(len(panels), 3, row_height=1.05 + 0.27 * len(arms))
         for number, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             _zero_and_margin(ax, panel)
             for mark in panel.marks:
@@ -104,8 +104,8 @@ def forest(panels: Sequence[Panel], *, prefix: str) -> str:
             # em spaces: a browser folds ordinary ones
             ax.set_xlabel(f"{left}\u2003{unit}\u2003{right}".strip())
         kinds = dict.fromkeys(mark.kind for panel in panels for mark in panel.marks)
-        _legend(figure, [(kind, VERDICT_STYLES[kind]) for kind in VERDICT_STYLES if kind in kinds])
-        return _svg(figure, prefix)
+        legend(figure, [(kind, VERDICT_STYLES[kind]) for kind in VERDICT_STYLES if kind in kinds])
+        return svg(figure, prefix)
 
 
 def _zero_and_margin(ax: Axes, panel: Panel) -> None:
@@ -118,11 +118,11 @@ def _zero_and_margin(ax: Axes, panel: Panel) -> None:
 def cost(panels: Sequence[Panel], *, prefix: str) -> str:
     """Draw a metric against costs; every arm has one colour and marker in all panels."""
     arms = list(dict.fromkeys(mark.label for panel in panels for mark in panel.marks))
-    with _house_style():
-        figure, axes = _grid(len(panels), 3, row_height=3.0)
+    with house_style():
+        figure, axes = grid(len(panels), 3, row_height=3.0)
         for number, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             for mark in panel.marks:
-                colour, marker = _arm_style(arms.index(mark.label))
+                colour, marker = arm_style(arms.index(mark.label))
                 style = (colour, colour, marker)
                 _whisker(ax, mark.cost, mark.value, mark.low, mark.high, style, upright=True)
             ax.set_xlabel(panel.other_axis)
@@ -130,9 +130,9 @@ def cost(panels: Sequence[Panel], *, prefix: str) -> str:
                 ax.set_ylabel(panel.axis)
             _widen(ax, [mark.cost for mark in panel.marks])
             ax.xaxis.set_major_locator(MaxNLocator(5))
-        styles = [_arm_style(number) for number in range(len(arms))]
-        _legend(figure, [(arm, (c, c, m)) for arm, (c, m) in zip(arms, styles, strict=True)])
-        return _svg(figure, prefix)
+        styles = [arm_style(number) for number in range(len(arms))]
+        legend(figure, [(arm, (c, c, m)) for arm, (c, m) in zip(arms, styles, strict=True)])
+        return svg(figure, prefix)
 
 
 def _widen(ax: Axes, positions: Sequence[float]) -> None:
@@ -145,11 +145,11 @@ def _widen(ax: Axes, positions: Sequence[float]) -> None:
 def curves(panels: Sequence[CurvePanel], *, prefix: str) -> str:
     """Draw learning curves: seeds as thin lines, their mean as a thick one."""
     arms = list(dict.fromkeys(line.arm for panel in panels for line in panel.lines))
-    with _house_style():
-        figure, axes = _grid(len(panels), 2, row_height=3.3)
+    with house_style():
+        figure, axes = grid(len(panels), 2, row_height=3.3)
         for panel, ax in zip(panels, axes, strict=True):
             for line in panel.lines:
-                colour, _ = _arm_style(arms.index(line.arm))
+                colour, _ = arm_style(arms.index(line.arm))
                 mean = line.seed is None
                 ax.plot(
                     [tokens / 1e6 for tokens in line.tokens],
@@ -162,17 +162,17 @@ def curves(panels: Sequence[CurvePanel], *, prefix: str) -> str:
                 )
             ax.set_xlabel("Training tokens, millions")
             ax.set_ylabel(panel.axis)
-        marks = [(arm, (_arm_style(number)[0], "", "")) for number, arm in enumerate(arms)]
-        _legend(figure, marks)
-        return _svg(figure, prefix)
+        marks = [(arm, (arm_style(number)[0], "", "")) for number, arm in enumerate(arms)]
+        legend(figure, marks)
+        return svg(figure, prefix)
 
 
 def chromosomes(panels: Sequence[Panel], *, prefix: str) -> str:
     """Draw one small panel per arm, chromosomes along it, training beside held-out."""
-    with _house_style():
+    with house_style():
         most = max(len(panel.marks) for panel in panels)
         columns = 4 if most <= 12 else 2
-        figure, axes = _grid(len(panels), columns, row_height=1.95, share=True)
+        figure, axes = grid(len(panels), columns, row_height=1.95, share=True)
         figure.supylabel(panels[0].axis, fontsize=9)
         for panel, ax in zip(panels, axes, strict=True):
             for at, mark in enumerate(panel.marks):
@@ -183,15 +183,15 @@ def chromosomes(panels: Sequence[Panel], *, prefix: str) -> str:
             ax.set_xticks(range(0, len(names), every), names[::every], rotation=60, fontsize=7)
             ax.set_xlim(-0.6, len(names) - 0.4)
             _title(ax, panel.title)
-        _legend(figure, _part_legend(panels))
-        return _svg(figure, prefix)
+        legend(figure, _part_legend(panels))
+        return svg(figure, prefix)
 
 
 def parts(panels: Sequence[Panel], *, prefix: str) -> str:
     """Draw values of strata, and the memorization gap, one row per arm."""
     arms = list(dict.fromkeys(mark.label for panel in panels for mark in panel.marks))
-    with _house_style():
-        figure, axes = _grid(len(panels), 2, row_height=0.95 + 0.27 * len(arms))
+    with house_style():
+        figure, axes = grid(len(panels), 2, row_height=0.95 + 0.27 * len(arms))
         for number, (panel, ax) in enumerate(zip(panels, axes, strict=True)):
             if {mark.kind for mark in panel.marks} == {"gap"}:
                 ax.axvline(0, color=_INK, linewidth=0.9, zorder=1)
@@ -201,15 +201,15 @@ def parts(panels: Sequence[Panel], *, prefix: str) -> str:
             _arm_axis(ax, arms, labelled=number % 2 == 0)
             _title(ax, panel.title)
             ax.set_xlabel(panel.axis)
-        _legend(figure, _part_legend(panels))
-        return _svg(figure, prefix)
+        legend(figure, _part_legend(panels))
+        return svg(figure, prefix)
 
 
 def strips(panels: Sequence[StripPanel], *, prefix: str) -> str:
     """Draw calibration: one row per label, one mark per cell, the allowed band behind them."""
-    with _house_style():
+    with house_style():
         most = max(len({mark.label for mark in panel.marks}) for panel in panels)
-        figure, axes = _grid(len(panels), 3, row_height=1.25 + 0.3 * most)
+        figure, axes = grid(len(panels), 3, row_height=1.25 + 0.3 * most)
         for panel, ax in zip(panels, axes, strict=True):
             labels = list(dict.fromkeys(mark.label for mark in panel.marks))
             ax.axvspan(*panel.band, color="#eaf1f9", linewidth=0, zorder=0)
@@ -236,20 +236,20 @@ def strips(panels: Sequence[StripPanel], *, prefix: str) -> str:
             _title(ax, panel.title)
             ax.set_xlabel(panel.axis)
         kinds = {mark.kind for panel in panels for mark in panel.marks}
-        _legend(figure, [(STRIP_NAMES[k], STRIP_STYLES[k]) for k in STRIP_STYLES if k in kinds])
-        return _svg(figure, prefix)
+        legend(figure, [(STRIP_NAMES[k], STRIP_STYLES[k]) for k in STRIP_STYLES if k in kinds])
+        return svg(figure, prefix)
 
 
 def shares(panels: Sequence[Panel], *, prefix: str) -> str:
     """Draw shares: one row per label, one mark per kind, each kind in one colour and marker."""
     kinds = list(dict.fromkeys(mark.kind for panel in panels for mark in panel.marks))
-    with _house_style():
+    with house_style():
         most = max(len({mark.label for mark in panel.marks}) for panel in panels)
-        figure, axes = _grid(len(panels), 2, row_height=1.0 + 0.32 * most)
+        figure, axes = grid(len(panels), 2, row_height=1.0 + 0.32 * most)
         for panel, ax in zip(panels, axes, strict=True):
             labels = list(dict.fromkeys(mark.label for mark in panel.marks))
             for mark in panel.marks:
-                colour, marker = _arm_style(1 + kinds.index(mark.kind))
+                colour, marker = arm_style(1 + kinds.index(mark.kind))
                 # Equal values of several kinds stay apart.
                 spread = 0.3 - 0.6 * kinds.index(mark.kind) / max(len(kinds) - 1, 1)
                 height = len(labels) - 1 - labels.index(mark.label) + spread
@@ -260,9 +260,9 @@ def shares(panels: Sequence[Panel], *, prefix: str) -> str:
                 ax.axhline(border - 0.5, color=_FAINT, linewidth=0.5)
             _title(ax, panel.title)
             ax.set_xlabel(panel.axis)
-        styles = [_arm_style(1 + number) for number in range(len(kinds))]
-        _legend(figure, [(kind, (c, c, m)) for kind, (c, m) in zip(kinds, styles, strict=True)])
-        return _svg(figure, prefix)
+        styles = [arm_style(1 + number) for number in range(len(kinds))]
+        legend(figure, [(kind, (c, c, m)) for kind, (c, m) in zip(kinds, styles, strict=True)])
+        return svg(figure, prefix)
 
 
 def _part_legend(panels: Sequence[Panel]) -> list[tuple[str, tuple[str, str, str]]]:
@@ -271,13 +271,13 @@ def _part_legend(panels: Sequence[Panel]) -> list[tuple[str, tuple[str, str, str
     return [(name, PART_STYLES[kind]) for kind, name in PART_NAMES.items() if kind in kinds]
 
 
-def _arm_style(number: int) -> tuple[str, str]:
+def arm_style(number: int) -> tuple[str, str]:
     """Return colour and marker of an arm; past the palette, colours repeat with other markers."""
     turn = number // len(COLOURS)
     return COLOURS[number % len(COLOURS)], MARKERS[(number + 3 * turn) % len(MARKERS)]
 
 
-def _grid(
+def grid(
     count: int, columns: int, *, row_height: float, share: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and ``count`` axes in rows of at most ``columns``."""
@@ -352,7 +352,7 @@ def _whisker(
     )
 
 
-def _legend(figure: Figure, entries: Sequence[tuple[str, tuple[str, str, str]]]) -> None:
+def legend(figure: Figure, entries: Sequence[tuple[str, tuple[str, str, str]]]) -> None:
     """Draw one legend above all panels; an entry without marker is a line."""
     if not entries:
         return
@@ -383,7 +383,7 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, tuple[str, str, str]]])
     )
 
 
-def _svg(figure: Figure, prefix: str) -> str:
+def svg(figure: Figure, prefix: str) -> str:
     """Write a figure as SVG text without date or metadata, its ids made unique by a prefix."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lightning_dna.stats.metrics import METRICS
+from lightning_dna.stats.metrics import LABEL_METRICS, METRICS
 
 MINUS = "\u2212"
 ABSENT = "\u2014"
@@ -72,6 +72,10 @@ _DISPLAY: dict[str, tuple[str, str, str, float, int]] = {
     "mcc": ("Matthews correlation", "", "", 1.0, 4),
     "auroc": ("AUROC", "", "", 1.0, 4),
     "auprc": ("AUPRC (average precision)", "", "", 1.0, 4),
+    "mean_auroc": ("AUROC, mean over labels", "", "", 1.0, 4),
+    "mean_auprc": ("AUPRC, mean over labels", "", "", 1.0, 4),
+    "median_auroc": ("AUROC, median over labels", "", "", 1.0, 4),
+    "median_auprc": ("AUPRC, median over labels", "", "", 1.0, 4),
     "pearson": ("Pearson correlation", "", "", 1.0, 4),
     "spearman": ("Spearman correlation", "", "", 1.0, 4),
     "r2": ("R²", "", "", 1.0, 4),
@@ -91,7 +95,7 @@ def display(metric: str) -> Display:
     """
     plain = metric.replace("_", " ").capitalize()
     title, unit, difference_unit, scale, decimals = _DISPLAY.get(metric, (plain, "", "", 1.0, 4))
-    known = METRICS.get(metric)
+    known = METRICS.get(metric) or LABEL_METRICS.get(metric)
     return Display(
         title=title,
         unit=unit,

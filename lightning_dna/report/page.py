@@ -8,8 +8,10 @@ import jinja2
 
 from lightning_dna.errors import ResultsError
 from lightning_dna.report.exports import csv_table, latex_tables, markdown, markdown_table
+from lightning_dna.report.facts import key_facts
+from lightning_dna.report.labelled_tables import collapsed_verdicts
 from lightning_dna.report.results import Results, load_results
-from lightning_dna.report.sections import Section, key_facts, sections
+from lightning_dna.report.sections import Section, sections
 from lightning_dna.report.tables import VERDICT_SYMBOLS, main_tables
 from lightning_dna.report.wording import place, reference_sentence, verdict_sentence
 
@@ -57,7 +59,8 @@ def build(results: Results) -> dict[str, str]:
             reference_sentence(results, task, metric),
         )
         for task, metric in results.primary
-    ]
+        if task not in results.collapsed
+    ] + collapsed_verdicts(results)
     files = {
         f"figures/{drawing.name}.svg": drawing.svg for part in parts for drawing in part.drawings
     }
@@ -113,7 +116,7 @@ def _markdown(results: Results, parts: list[Section], verdicts: list[tuple[str, 
         if part.code:
             blocks.append(f"~~~~yaml\n{part.code}\n~~~~")
         if part.folded is not None:
-            blocks.append("Every number with its signature, in full precision: `table.csv`.")
+            blocks.append(f"{part.folded_title}, in full precision: `{part.folded_file}`.")
     return "\n\n".join(blocks) + "\n"
 
 

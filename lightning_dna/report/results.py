@@ -1,13 +1,14 @@
 """A results folder, loaded and checked: the only input of every table, figure and sentence.
 
 The folder of a study holds ``results/`` with ``study.json``, ``arms.csv``, ``estimates.csv``,
-``comparisons.csv`` and ``provenance.json``, and where they were recorded ``curves.csv`` and
-``chromosomes.csv``. ``study.json`` and ``provenance.json`` are described by :class:`Study` and
-:class:`Provenance`, the tables by the classes of :mod:`lightning_dna.report.rows`.
+``comparisons.csv`` and ``provenance.json``, and where they were recorded ``curves.csv``,
+``chromosomes.csv``, ``finetune.csv``, ``learning_rates.csv`` and ``splits.csv``. ``study.json`` and
+``provenance.json`` are described by :class:`Study` and :class:`Provenance`, the tables by the
+classes of :mod:`lightning_dna.report.rows`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ from lightning_dna.report.rows import (
     Difference,
     Estimate,
     Row,
+    SplitDrop,
+    TriedRate,
+    Tuning,
     next_step,
     read_rows,
 )
 from lightning_dna.tasks.strata import CLASS_PREFIX, annotated_names
 
+MOST_SINGLE = 6  # labelled tasks; more are shown as one table of tasks by arms
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
 
 _STUDY_KEYS: dict[str, tuple[type, ...]] = {
@@ -62,6 +67,7 @@ class Study:
         created: When, as ISO 8601 text.
         recipe: The recipe as YAML text.
         notes: Remarks that belong on the page.
+        deviations: By task, how it departs from what was published, and remarks on its data.
     """
 
     name: str
@@ -77,6 +83,7 @@ class Study:
     created: str
     recipe: str
     notes: tuple[str, ...]
+    deviations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def margin(self, metric: str) -> float | None:
         """Return the margin of practical equivalence of a metric, in its own unit, or ``None``."""
@@ -116,6 +123,9 @@ class Results:
     curves: tuple[CurvePoint, ...]
     chromosomes: tuple[ChromosomeEstimate, ...]
     provenance: Provenance
+    tunings: tuple[Tuning, ...] = ()
+    tried: tuple[TriedRate, ...] = ()
+    drops: tuple[SplitDrop, ...] = ()
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str, str], Estimate]:
@@ -169,6 +179,13 @@ class Results:
         )
 
     @cached_property
+    def collapsed(self) -> frozenset[str]:
+        """The labelled tasks, where there are too many of them to be shown one by one."""
+        labelled = {f"{row.task}/{row.way}" for row in self.tunings}
+        names = {row.task for row in self.tunings}
+        return frozenset(labelled & self.tasks.keys() if len(names) > MOST_SINGLE else ())
+
+    @cached_property
     def compared(self) -> frozenset[tuple[str, str]]:
         """The (task, metric) pairs with any comparison; others are only estimated."""
         return frozenset((row.task, row.metric) for row in self.comparisons)
@@ -189,7 +206,9 @@ def is_part(task: str) -> bool:
         >>> is_part("heldout_mlm/repeat"), is_part("promoter/frozen")
         (True, False)
     """
-    return task.rpartition("/")[2] in {"repeat", "unique", "train", "gap"} or is_annotated(task)
+    return task.rpartition("/")[2] in {"repeat", "unique", "train", "gap"} or (
+        is_annotated(task) or "/similarity_" in task
+    )
 
 
 def is_annotated(task: str) -> bool:
@@ -231,6 +250,9 @@ def load_results(folder: Path) -> Results:
         curves=_read_optional(place / "curves.csv", CurvePoint),
         chromosomes=_read_optional(place / "chromosomes.csv", ChromosomeEstimate),
         provenance=_read_provenance(place / "provenance.json"),
+        tunings=_read_optional(place / "finetune.csv", Tuning),
+        tried=_read_optional(place / "learning_rates.csv", TriedRate),
+        drops=_read_optional(place / "splits.csv", SplitDrop),
     )
     _check_names(results, place)
     _check_rows(results, place)
@@ -266,6 +288,10 @@ def _read_study(path: Path) -> Study:
             arms={arm["name"]: dict(arm.get("changes") or {}) for arm in content["arms"]},
             planned=tuple((str(task), str(metric)) for task, metric in content["planned"]),
             notes=tuple(str(note) for note in content.get("notes") or ()),
+            deviations={
+                str(task): tuple(map(str, said))
+                for task, said in (content.get("deviations") or {}).items()
+            },
         )
     except (TypeError, KeyError, ValueError) as error:
         raise ResultsError(f"{path} is damaged: {error!r}. {next_step(path)}") from error

@@ -34,6 +34,7 @@ class ArmCost:
         activation_mib: Predicted bytes between forward and backward.
         predicted_memory_mib: Predicted peak of a training step, without the process itself.
         steps: Steps of one training.
+        tokens_per_base: Tokens that the model reads for each base; ``tokens`` are bases.
         truncated_bases: Bases of the windows read that truncation dropped.
         loss_ratio_above_1_2: Share of steps whose loss is above 1.2 times the lowest before it;
             like the percentiles, a mean over seeds.
@@ -64,6 +65,7 @@ class ArmCost:
     activation_mib: float = math.nan
     predicted_memory_mib: float = math.nan
     steps: float = math.nan
+    tokens_per_base: float = math.nan
     truncated_bases: float = math.nan
     loss_ratio_above_1_2: float = math.nan
     loss_ratio_above_1_5: float = math.nan
@@ -161,7 +163,79 @@ class ChromosomeEstimate:
     n_units: int
 
 
-Row = TypeVar("Row", ArmCost, Estimate, Difference, CurvePoint, ChromosomeEstimate)
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """One line of ``finetune.csv``: what one use of an arm on a labelled task chose and cost.
+
+    ``c_at_edge`` and ``lr_at_edge`` are ``"True"`` where a value beyond those tried might have been
+    better. NaN where something has no meaning, such as the epoch of a linear probe; what came later
+    than the first versions is absent from their files.
+    """
+
+    arm: str
+    seed: int
+    task: str
+    way: str
+    parameters_updated: float
+    seconds: float
+    best_epoch: float
+    chosen_c: float
+    valid_metric: float
+    examples_per_second: float = math.nan
+    epochs_run: float = math.nan
+    context_length: float = math.nan
+    c_at_edge: str = ""
+    chosen_lr: float = math.nan
+    lr_at_edge: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriedRate:
+    """One line of ``learning_rates.csv``: a learning rate that was tried, NaN where it diverged.
+
+    ``way`` is empty for a baseline, ``fold`` where there is one division of the examples.
+    """
+
+    arm: str
+    seed: str
+    task: str
+    way: str
+    fold: str
+    lr: float
+    valid_metric: float
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitDrop:
+    """One line of ``splits.csv``: a score under the original split and under another one."""
+
+    task: str
+    split: str
+    way: str
+    variant: str
+    metric: str
+    original: float
+    resplit: float
+    drop: float
+    low: float
+    high: float
+    paired: bool
+    n_original: int
+    n_resplit: int
+
+
+Row = TypeVar(
+    "Row",
+    ArmCost,
+    Estimate,
+    Difference,
+    CurvePoint,
+    ChromosomeEstimate,
+    Tuning,
+    TriedRate,
+    SplitDrop,
+)
 
 
 def read_rows(path: Path, row_type: type[Row], *, may_be_empty: bool = False) -> tuple[Row, ...]:

@@ -1,16 +1,28 @@
 """What stands on the page and in which order; HTML and Markdown are written from this alone."""
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_dna.report import figures, series
 from lightning_dna.report.cost_table import COST_SOURCES, cost_tables
-from lightning_dna.report.numbers import ABSENT, display, duration, fixed, listing, magnitude
+from lightning_dna.report.labelled_tables import (
+    labelled_remarks,
+    matrix_tables,
+    rate_tables,
+    training_tables,
+    tuning_table,
+)
+from lightning_dna.report.numbers import ABSENT, display, duration, magnitude
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import Difference, Estimate
+from lightning_dna.report.split_table import (
+    SIMILARITY_MEANINGS,
+    SPLIT_MEANINGS,
+    similarity_tables,
+    split_tables,
+)
 from lightning_dna.report.stability_table import STABILITY_MEANINGS, stability_tables
 from lightning_dna.report.strata_table import annotation_tables
 from lightning_dna.report.tables import (
@@ -18,7 +30,6 @@ from lightning_dna.report.tables import (
     Column,
     Table,
     TableRow,
-    context_lengths,
     gap_tables,
     main_tables,
     strata_tables,
@@ -49,7 +60,9 @@ class Section:
         paragraphs: Text before everything else.
         drawings: Figures.
         tables: Tables.
-        folded: A table that the page folds away and Markdown leaves to ``table.csv``.
+        folded: A table that the page folds away and Markdown leaves to a file.
+        folded_title: What the folded table holds.
+        folded_file: The file that holds the same.
         code: Preformatted text, may be empty.
     """
 
@@ -59,6 +72,8 @@ class Section:
     drawings: tuple[Drawing, ...] = ()
     tables: tuple[Table, ...] = ()
     folded: Table | None = None
+    folded_title: str = "Every number with its signature"
+    folded_file: str = "table.csv"
     code: str = ""
 
 
@@ -73,6 +88,9 @@ def sections(results: Results) -> list[Section]:
             paragraphs=("Tasks are shown one by one; no average over tasks is formed.",),
             tables=tuple(task_tables(results)),
         ),
+        *_labelled(results),
+        *_deviations(results),
+        *_splits(results),
         _cost(results),
         *_stability(results),
         _drawn(
@@ -100,7 +118,7 @@ def sections(results: Results) -> list[Section]:
 
 def _main(results: Results) -> dict[str, Any]:
     """Return the content of the first section."""
-    tables = tuple(main_tables(results))
+    tables = (*matrix_tables(results, planned=True), *main_tables(results))
     if not tables:
         return {"paragraphs": ("Nothing was scored.",)}
     return {"tables": tables}
@@ -125,6 +143,50 @@ def _drawn(
     return Section(
         anchor=anchor, title=title, drawings=drawings, paragraphs=() if drawings else (missing,)
     )
+
+
+def _labelled(results: Results) -> list[Section]:
+    """Return the tasks with labels: all of them at a glance, and what the models cost there."""
+    others = matrix_tables(results, planned=False)
+    tables = (*others, *training_tables(results), *rate_tables(results))
+    if not tables:
+        return []
+    section = Section(
+        anchor="labelled",
+        title="Labelled tasks",
+        paragraphs=labelled_remarks(results),
+        tables=tables,
+        folded=tuning_table(results),
+        folded_title="Every use of an arm on a task, mean over seeds",
+        folded_file="results/finetune.csv",
+    )
+    return [section]
+
+
+def _deviations(results: Results) -> list[Section]:
+    """Return what a task is not, compared with what was published under its name."""
+    rows = [_plain_row(task, " ".join(said)) for task, said in results.study.deviations.items()]
+    if not rows:
+        return []
+    table = _plain_table("Task", ("What differs, and what to know of its data",), rows)
+    return [
+        Section(
+            anchor="deviations", title="Deviations from the published protocol", tables=(table,)
+        )
+    ]
+
+
+def _splits(results: Results) -> list[Section]:
+    """Return scores under other splits, and by similarity to training."""
+    drops, strata = tuple(split_tables(results)), tuple(similarity_tables(results))
+    said = (*((SPLIT_MEANINGS,) if drops else ()), *((SIMILARITY_MEANINGS,) if strata else ()))
+    section = Section(
+        anchor="splits",
+        title="What training had seen before",
+        paragraphs=said,
+        tables=(*drops, *strata),
+    )
+    return [section] if said else []
 
 
 def _cost(results: Results) -> Section:
@@ -331,35 +393,3 @@ def _plain_row(name: str, *texts: str) -> TableRow:
     """Return a row of text."""
     cells = tuple(Cell(text=text, numeric=False) for text in texts)
     return TableRow(name=name, note="", role="arm", cells=cells)
-
-
-def key_facts(results: Results) -> list[tuple[str, str]]:
-    """Return the facts of the strip beneath the verdict: heading and text."""
-    study, source = results.study, results.provenance
-    spent = [row.tokens for row in results.arms if row.kind == "model" and row.tokens > 0]
-    tokens = ABSENT
-    if spent:
-        ends = list(dict.fromkeys((magnitude(min(spent)), magnitude(max(spent)))))
-        tokens = " to ".join(ends)
-    resamples = set(
-        re.findall(r"resamples:(\d+)", " ".join(r.signature for r in results.estimates))
-    )
-    lengths = sorted(set(context_lengths(results).values()))
-    context = f"{listing([fixed(length, 0) for length in lengths])} bases" if lengths else ABSENT
-    scope = "training procedure" if study.scope == "procedure" else "these checkpoints"
-    references = f" and {len(results.references)} simple baselines" if results.references else ""
-    facts = [
-        ("Arms", f"{len(results.models)}{references}"),
-        ("Seeds per arm", f"{len(study.seeds)} ({listing([str(seed) for seed in study.seeds])})"),
-        ("Training tokens per seed", tokens),
-        ("Genome", str(source.data.get("genome", ABSENT))),
-        ("Context", context),
-        ("Scope", scope),
-        ("Intervals", f"{study.level:.0%}, {', '.join(sorted(resamples)) or 'no'} resamples"),
-    ]
-    held_out = source.data.get("test")
-    if held_out:
-        names = [str(name) for name in held_out] if isinstance(held_out, list) else [str(held_out)]
-        text = ", ".join(names) if len(names) <= 4 else f"{len(names)} chromosomes"
-        facts.insert(4, ("Held out", text))
-    return facts

@@ -134,7 +134,9 @@ def other_pairs(results: Results) -> list[tuple[str, str]]:
         (task, metric)
         for task, metrics in results.tasks.items()
         for metric in metrics
-        if (task, metric) not in results.primary and not is_part(task)
+        if (task, metric) not in results.primary
+        and not is_part(task)
+        and task not in results.collapsed
     ]
 
 

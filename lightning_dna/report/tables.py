@@ -92,7 +92,8 @@ class Table:
 def main_tables(results: Results) -> list[Table]:
     """Return arms by planned metrics, the first table with the cost of each arm beside them."""
     tables = []
-    for number, pairs in enumerate(_chunks(results, results.primary)):
+    single = [pair for pair in results.primary if pair[0] not in results.collapsed]
+    for number, pairs in enumerate(_chunks(results, single)):
         tables.append(_pairs_table(results, pairs, title="", with_cost=number == 0))
     return tables
 
@@ -101,7 +102,7 @@ def task_tables(results: Results) -> list[Table]:
     """Return one table per task (cut where too wide): every metric, with detectable differences."""
     tables = []
     for task, metrics in results.tasks.items():
-        if is_part(task):
+        if is_part(task) or task in results.collapsed:
             continue
         for pairs in _chunks(results, [(task, metric) for metric in metrics]):
             title = f"{task_title(task)} ({task})."

@@ -20,6 +20,10 @@ _LAST_PART = {
     "full": "fine-tuned",
     "scratch": "trained from scratch",
     "random": "linear probe, untrained weights",
+    "frozen_cnn": "small CNN on frozen weights",
+    "lora": "LoRA",
+    "ia3": "IA3",
+    "soft_prompt": "soft prompt",
     "intergenic": "between genes",
     "intron": "introns",
     "promoter": "promoters",
@@ -81,6 +85,8 @@ def task_title(task: str) -> str:
         ('Held-out chromosomes, inside repeats', 'Promoter, linear probe, frozen weights')
     """
     head, _, last = task.rpartition("/")
+    if head.rpartition("/")[2] in _LAST_PART and last not in _LAST_PART:  # a group of labels
+        return f"{task_title(head)}, {last}"
     if not head or not (last in _LAST_PART or is_annotated(task)):
         plain = "held-out chromosomes" if task == "heldout_mlm" else task.replace("_", " ")
         return plain[:1].upper() + plain[1:]

@@ -1,7 +1,7 @@
 """The same examples in every arm, in the same order, or an error that lists who differs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -11,7 +11,7 @@ from lightning_dna.errors import StatsError
 from lightning_dna.stats.predictions import Array, Floats, Integers, Predictions, listed
 from lightning_dna.stats.ranked import Order
 
-Column = Literal["y_true", "weight", "cluster_id"]
+Column = Literal["y_true", "weight", "cluster_id", "labels"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +36,10 @@ class AlignedTask:
         cluster: (n,) positions in ``cluster_id``, or ``None``.
         cluster_id: (clusters,) sorted cluster names, or ``None``.
         n_dropped: Number of examples that an inner join left out.
+        labels: (n, labels) whether an example has each label, or ``None``.
+        label_scores: Scores (n, labels) by position of variant and seed.
+        counts: (n, variants, seeds, 3, classes) hits, predicted and true, 0 where absent; or
+            ``None``.
     """
 
     task: str
@@ -54,6 +58,9 @@ class AlignedTask:
     cluster: Integers | None
     cluster_id: Array | None
     n_dropped: int = 0
+    labels: Array | None = None
+    label_scores: Mapping[tuple[int, int], Array] = field(default_factory=dict)
+    counts: Integers | None = None
 
     @property
     def n_examples(self) -> int:
@@ -103,6 +110,9 @@ def align(
         (None, None) if clusters is None else np.unique(clusters, return_inverse=True)
     )
     classes, true_codes, pred_codes = _coded_labels(preds, orders, slots, present, y_true)
+    counts = _counts(preds, orders, slots, present)
+    if counts is not None:
+        classes = np.arange(counts.shape[-1])
     numeric = y_true is not None and y_true.dtype.kind in "if"
     return AlignedTask(
         task=first.task,
@@ -121,6 +131,13 @@ def align(
         cluster=cluster,
         cluster_id=cluster_id,
         n_dropped=dropped,
+        labels=_agreed("labels", preds, orders),
+        label_scores={
+            slot: np.asarray(entry.label_scores)[order]
+            for entry, order, slot in zip(preds, orders, slots, strict=True)
+            if entry.label_scores is not None
+        },
+        counts=counts,
     )
 
 
@@ -197,12 +214,18 @@ def _agreed(field: Column, preds: Sequence[Predictions], orders: Sequence[Array]
     reference = np.asarray(getattr(preds[0], field))[orders[0]]
     for entry, order in zip(preds, orders, strict=True):
         values = np.asarray(getattr(entry, field))[order]
-        if {values.dtype.kind, reference.dtype.kind} not in ({"i"}, {"f"}, {"i", "f"}, {"U"}):
+        kinds = {values.dtype.kind, reference.dtype.kind}
+        if kinds not in ({"i"}, {"f"}, {"i", "f"}, {"U"}, {"b"}):
             raise StatsError(
                 f"align: {field} of {entry.name} is {values.dtype}, of {preds[0].name} "
                 f"{reference.dtype}; write it the same way"
             )
-        differ = values != reference
+        if values.shape != reference.shape:
+            raise StatsError(
+                f"align: {field} of {entry.name} has shape {values.shape}, of {preds[0].name} "
+                f"{reference.shape}; score all variants on the same labels"
+            )
+        differ = (values != reference).reshape(len(values), -1).any(axis=1)
         if differ.any():
             raise StatsError(
                 f"align: {field} of {entry.name} disagrees with {preds[0].name} for example "
@@ -251,6 +274,33 @@ def _coded_labels(
     for (variant, seed), values in zip(slots, predicted, strict=True):
         codes[:, variant, seed] = np.searchsorted(classes, values)
     return classes, true_codes, codes
+
+
+def _counts(
+    preds: Sequence[Predictions],
+    orders: Sequence[Array],
+    slots: Sequence[tuple[int, int]],
+    present: Array,
+) -> Integers | None:
+    """Return the counts as (n, variants, seeds, 3, classes), the true ones alike in all entries."""
+    given = [entry.counts is not None for entry in preds]
+    if not any(given):
+        return None
+    if not all(given):
+        without = preds[given.index(False)].name
+        raise StatsError(f"align: {without} has no counts, others have; give it for all or none")
+    found = [np.asarray(p.counts)[order] for p, order in zip(preds, orders, strict=True)]
+    stacked = np.zeros((len(found[0]), *present.shape, *found[0].shape[1:]), dtype=np.int64)
+    for entry, order, (variant, seed), counts in zip(preds, orders, slots, found, strict=True):
+        alike = counts.shape == found[0].shape
+        if not alike or (counts[:, 2] != found[0][:, 2]).any():
+            differ = (counts[:, 2] != found[0][:, 2]).any(axis=1) if alike else slice(None)
+            raise StatsError(
+                f"align: true counts of {entry.name} disagree with {preds[0].name} for example "
+                f"{listed(entry.example_id[order][differ])}"
+            )
+        stacked[:, variant, seed] = counts
+    return stacked
 
 
 def _scores(

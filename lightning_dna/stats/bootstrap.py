@@ -11,6 +11,7 @@ from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.columns import UnitStatistics, example_statistics, sum_by_cluster
 from lightning_dna.stats.jackknife import observed_and_influence
 from lightning_dna.stats.kernels import Cells, ExactSums, merge_equal_units
+from lightning_dna.stats.label_lanes import fill_labels
 from lightning_dna.stats.metrics import Metric, resolve_metrics
 from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Floats, Integers
@@ -139,8 +140,13 @@ def _fill(
 ) -> None:
     """Fill in all metrics, block after block; each block of weights is drawn once."""
     present = np.nonzero(task.present)
-    summed = [number for number, metric in enumerate(metrics) if metric.kind != "ranked"]
-    ranked = None if len(summed) == len(metrics) else RankedLanes(units, metrics, task, sampler)
+    kinds = [metric.kind for metric in metrics]
+    summed = [number for number, kind in enumerate(kinds) if kind not in ("ranked", "labels")]
+    ranked = RankedLanes(units, metrics, task, sampler) if "ranked" in kinds else None
+    if "labels" in kinds:
+        fill_labels(values, units, metrics, task, sampler)
+        if set(kinds) == {"labels"}:
+            return
     rows = units.matrix if cells is None else cells.rows
     sums_of = ExactSums(rows, sampler.total_weight, sampler.compiled)
     blocks = sampler.blocks
@@ -171,7 +177,7 @@ def _worthwhile_cells(
     units: UnitStatistics, metrics: tuple[Metric, ...], sampler: Sampler
 ) -> Cells | None:
     """Return the cells of equal units, where counting cells is less work than counting units."""
-    if any(metric.kind == "ranked" for metric in metrics):
+    if any(metric.kind in ("ranked", "labels") for metric in metrics):
         return None
     if sampler.plan.draws == "cell":
         return merge_equal_units(units.matrix, most=sampler.n_units)
@@ -190,7 +196,7 @@ def _fill_by_cell(
 ) -> None:
     """Fill in metrics from multinomial counts of the cells of equal units."""
     if cells is None:
-        unfit = [metric.name for metric in metrics if metric.kind == "ranked"]
+        unfit = [metric.name for metric in metrics if metric.kind in ("ranked", "labels")]
         raise StatsError(
             f"task '{task.task}': draws='cell' is for metrics of counts; {', '.join(unfit)} needs "
             "draws='unit'"

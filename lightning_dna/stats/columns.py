@@ -10,7 +10,7 @@ import numpy as np
 from lightning_dna.errors import StatsError
 from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.metrics import Metric, check_range
-from lightning_dna.stats.predictions import PLAIN, Floats, Integers, listed
+from lightning_dna.stats.predictions import PLAIN, Array, Floats, Integers, listed
 from lightning_dna.stats.ranked import Order
 
 
@@ -21,16 +21,22 @@ class UnitStatistics:
     Attributes:
         matrix: (units, columns) sums over the examples of each unit.
         scores: (examples, columns) different columns of scores, for ranked metrics.
-        index: Per metric: (variants, seeds, columns of the metric) positions in ``matrix``, or in
-            ``scores`` for a ranked metric; -1 where the pair is absent. Equal positions mean equal
+        index: Per metric: (variants, seeds, columns of the metric) positions in ``matrix``, in
+            ``scores`` for a ranked metric, or in ``label_scores`` for a metric over labels; -1
+            where the pair is absent. Equal positions mean equal
             data on every unit.
         sign: +1, or -1 for the second part of a contrast.
+        label_scores: Different (examples, labels) scores, for metrics over labels.
+        label_effects: Value and influence of each example, by position in ``label_scores`` and
+            metric; filled by who asks first, and shared by the statistics of examples and units.
     """
 
     matrix: Floats
     scores: Floats
     index: tuple[Integers, ...]
     sign: int = 1
+    label_scores: tuple[Array, ...] = ()
+    label_effects: dict[tuple[int, str], tuple[float, Floats]] = field(default_factory=dict)
 
     @cached_property
     def orders(self) -> tuple[Order, ...]:
@@ -42,10 +48,10 @@ class UnitStatistics:
 class _ColumnSet:
     """Columns by content: the true labels and a deterministic baseline are stored once."""
 
-    columns: list[Floats] = field(default_factory=list)
+    columns: list[Array] = field(default_factory=list)
     positions: dict[int, list[int]] = field(default_factory=dict)
 
-    def add(self, column: Floats) -> int:
+    def add(self, column: Array) -> int:
         """Return the position of a column, storing it if it is new."""
         values = np.ascontiguousarray(column + 0.0)  # -0.0 and 0.0 are one value
         alike = self.positions.setdefault(crc32(values.data), [])
@@ -75,7 +81,7 @@ def example_statistics(task: AlignedTask, metrics: tuple[Metric, ...]) -> UnitSt
         StatsError: If a metric does not fit the columns that were given, or a value is outside the
             metric's range.
     """
-    found, scores = _ColumnSet(), _ColumnSet()
+    found, scores, by_label = _ColumnSet(), _ColumnSet(), _ColumnSet()
     index = []
     cells: Integers | None = None  # shared by all classification metrics
     for metric in metrics:
@@ -88,6 +94,8 @@ def example_statistics(task: AlignedTask, metrics: tuple[Metric, ...]) -> UnitSt
         for variant, seed in np.argwhere(task.present):
             if metric.kind == "ranked":
                 positions[variant, seed] = scores.add(np.asarray(task.y_score)[:, variant, seed])
+            elif metric.kind == "labels":
+                positions[variant, seed] = by_label.add(task.label_scores[int(variant), int(seed)])
             else:
                 columns = _COLUMNS[metric.kind](task, metric, variant, seed)
                 positions[variant, seed] = [found.add(_weighted(task, c)) for c in columns]
@@ -97,12 +105,13 @@ def example_statistics(task: AlignedTask, metrics: tuple[Metric, ...]) -> UnitSt
         matrix=found.matrix(task.n_examples),
         scores=scores.matrix(task.n_examples),
         index=tuple(index),
+        label_scores=tuple(by_label.columns),
     )
 
 
 def _width(task: AlignedTask, metric: Metric) -> int:
     """Return the number of columns that one pair needs."""
-    widths = {"cells": 3 * len(task.classes), "moments": 2, "ranked": 1}
+    widths = {"cells": 3 * len(task.classes), "moments": 2, "ranked": 1, "labels": 1}
     return widths.get(metric.kind, len(metric.columns))
 
 
@@ -127,6 +136,9 @@ def _weighted(task: AlignedTask, column: Floats) -> Floats:
 
 def _cell_columns(task: AlignedTask, metric: Metric, variant: int, seed: int) -> Iterator[Floats]:
     """Yield hits, predicted and true, each class by class."""
+    if task.counts is not None:
+        yield from task.counts[:, variant, seed].reshape(task.n_examples, -1).T.astype(np.float64)
+        return
     predicted = np.asarray(task.y_pred)[:, variant, seed]
     classes = range(len(task.classes))
     for label in classes:
@@ -176,7 +188,7 @@ def _lacks(task: AlignedTask, metric: Metric, columns: str, advice: str) -> Stat
 
 def _check_labels(task: AlignedTask, metric: Metric) -> None:
     """Raise when a classification metric lacks labels, or a binary one sees other labels."""
-    if task.y_true is None or task.y_pred is None:
+    if task.counts is None and (task.y_true is None or task.y_pred is None):
         lacking = "y_true" if task.y_true is None else "y_pred"
         real = task.target is not None if task.y_true is None else task.y_score is not None
         found = f"{lacking} holds real numbers" if real else f"there is no {lacking}"
@@ -211,6 +223,17 @@ def _check_ranks(task: AlignedTask, metric: Metric) -> None:
         advice = "there is none; give scores or probabilities of class 1"
         raise _lacks(task, metric, "y_score", advice)
     _check_binary(task, metric)
+
+
+def _check_label_scores(task: AlignedTask, metric: Metric) -> None:
+    """Raise when a metric over labels lacks them, meets weights, or has no label to rank."""
+    if task.weight is not None:
+        raise StatsError(
+            f"task '{task.task}': metric '{metric.name}' over labels takes no importance weights; "
+            "leave the weight out"
+        )
+    if task.labels is None:
+        raise _lacks(task, metric, "labels and label_scores", "there are none")
 
 
 def _check_values(task: AlignedTask, metric: Metric) -> None:
@@ -253,4 +276,5 @@ _CHECKS = {
     "moments": _check_moments,
     "values": _check_values,
     "ranked": _check_ranks,
+    "labels": _check_label_scores,
 }

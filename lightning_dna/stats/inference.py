@@ -235,7 +235,8 @@ def _exchange_p(
     question: Question,
 ) -> float:
     """Return the p-value where all replicates are equal and no standard error exists."""
-    if len(variants) < 2 or result.estimate == 0:
+    by_label = reps.metrics[metric].kind == "labels"  # not exchanged label by label: no evidence
+    if len(variants) < 2 or result.estimate == 0 or by_label:
         return 1.0
     return contrast_permutation_test(
         [(part.sign, task) for part, task in zip(reps.statistics, reps.tasks, strict=True)],

@@ -5,6 +5,7 @@ import numpy as np
 from lightning_dna.stats.alignment import AlignedTask
 from lightning_dna.stats.columns import UnitStatistics
 from lightning_dna.stats.kernels import Cells, ExactSums
+from lightning_dna.stats.label_lanes import label_effect
 from lightning_dna.stats.metrics import Metric
 from lightning_dna.stats.plan import Unit
 from lightning_dna.stats.predictions import Array, Floats, Integers
@@ -89,11 +90,13 @@ def observed_and_influence(
                 whole = np.ones((task.n_examples, 1), dtype=np.uint8)
                 observed[place] = ranked_values(metric, task, order, whole)[0]
                 effect = ranked_influence(metric, task, order)
-                if by_cluster:
-                    effect = np.bincount(np.asarray(task.cluster), effect).astype(np.float64)
+            elif metric.kind == "labels":
+                observed[place], effect = label_effect(units, int(columns[0]), metric, task)
             else:
                 observed[place] = metric.value(totals[columns][:, None])[0]
                 effect = _weighted_rows(units.matrix, columns, metric.gradient(totals[columns]))
+            if by_cluster and metric.kind in ("ranked", "labels"):
+                effect = np.bincount(np.asarray(task.cluster), effect).astype(np.float64)
             influence[:, variant, seed, number] = effect
     return observed, influence
 

@@ -5,7 +5,8 @@ weighted sum per column. ``cells`` metrics read, for K classes, the 3K sums hits
 true), predicted_k and true_k; ``moments`` metrics the sums of a numerator and of a denominator;
 ``values`` metrics, of truth y and prediction p (both centred), the sums of the columns they name.
 The sums stand on the first axis, in that order; all other axes (pairs, replicates) are free.
-``ranked`` metrics depend on the order of the scores and are computed in ``ranked``.
+``ranked`` metrics depend on the order of the scores and are computed in ``ranked``; ``labels``
+metrics are means or medians of those over the labels of a task, computed in ``label_lanes``.
 
 Conventions for empty cells are those of scikit-learn: F1 of a class that is neither true nor
 predicted is left out of the macro mean, precision or MCC of 0/0 is 0, recall of an absent class is
@@ -53,7 +54,7 @@ class Metric:
     """
 
     name: str
-    kind: Literal["cells", "moments", "values", "ranked"]
+    kind: Literal["cells", "moments", "values", "ranked", "labels"]
     greater_is_better: bool
     low: float
     high: float
@@ -348,21 +349,31 @@ _ROWS = (
 )
 METRICS: Mapping[str, Metric] = {row.name: row for row in _ROWS}
 
+LABEL_METRICS: Mapping[str, Metric] = {
+    f"{statistic}_{name}": Metric(
+        name=f"{statistic}_{name}", kind="labels", greater_is_better=True, low=0, high=1
+    )
+    for statistic in ("mean", "median")
+    for name in ("auroc", "auprc")
+}
+"""Metrics of tasks with many labels for each example."""
+
 
 def resolve_metrics(metrics: Sequence[str | Metric]) -> tuple[Metric, ...]:
     """Return the rows for names (a ``Metric`` passes through), refusing unknown and repeated ones.
 
     Raises:
-        ConfigError: If a name is not in ``METRICS``; the nearest is suggested.
+        ConfigError: If a name is in no table of metrics; the nearest is suggested.
         StatsError: If none is given, or one twice.
     """
     if isinstance(metrics, str):
         raise StatsError(f"metrics must be a list of names, such as ['{metrics}']")
     rows = []
     for metric in metrics:
-        if isinstance(metric, str) and metric not in METRICS:
-            raise unknown_name("metric", metric, METRICS)
-        rows.append(METRICS[metric] if isinstance(metric, str) else metric)
+        known = {**METRICS, **LABEL_METRICS}
+        if isinstance(metric, str) and metric not in known:
+            raise unknown_name("metric", metric, known)
+        rows.append(known[metric] if isinstance(metric, str) else metric)
     names = [row.name for row in rows]
     if not names or len(set(names)) < len(names):
         raise StatsError(f"metrics must be named once each, and at least one; found {names}")

@@ -30,6 +30,9 @@ class Predictions:
     (``mlm_accuracy``, ``cross_entropy``, ``bits_per_base``, ``ratio``, ``mean``) need ``numerator``
     and, except for ``mean``, ``denominator``: the metric is ``sum(numerator) / sum(denominator)``
     over examples, with no unit conversion, so the numerator of ``bits_per_base`` is in bits.
+    Metrics over labels (``mean_auroc`` and so on) need ``labels`` and ``label_scores``.
+    Classification metrics of examples that hold many decisions each (the positions of a sequence)
+    need ``counts`` in place of ``y_true`` and ``y_pred``.
 
     Attributes:
         task: Name of the task; also the key of its random stream.
@@ -44,6 +47,10 @@ class Predictions:
         numerator: (n,) array for every ratio metric, or one array per metric name.
         denominator: Like ``numerator``; >= 0.
         cluster_id: (n,) integers or text: examples that are not independent share one.
+        labels: (n, labels) whether an example has each label, or ``None``.
+        label_scores: (n, labels) scores, the greater the more likely the label; or ``None``.
+        counts: (n, 3, classes) decisions of an example that are hits, predicted and true of each
+            class, or ``None``.
 
     Raises:
         StatsError: If lengths differ, an id repeats, or a value is missing, NaN or infinite.
@@ -65,6 +72,9 @@ class Predictions:
     numerator: Array | Mapping[str, Array] | None = None
     denominator: Array | Mapping[str, Array] | None = None
     cluster_id: Array | None = None
+    labels: Array | None = None
+    label_scores: Array | None = None
+    counts: Array | None = None
 
     def __post_init__(self) -> None:
         """Convert every field to an array and check it."""
@@ -99,6 +109,8 @@ class Predictions:
             self._set("y_score", self.y_score[:, 1] - self.y_score[:, 0])
         if self.weight is not None and (self.weight.min() < 0 or self.weight.sum() == 0):
             raise StatsError(f"{self.name}: weight must be 0 or more, and not 0 everywhere")
+        self._check_labels()
+        self._check_counts()
         self._set("numerator", self._by_metric("numerator", self.numerator))
         self._set("denominator", self._by_metric("denominator", self.denominator))
         for metric, values in self.denominators.items():
@@ -131,6 +143,48 @@ class Predictions:
 
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)
+
+    def _check_labels(self) -> None:
+        """Convert labels and their scores, and check that they belong together."""
+        if self.labels is None and self.label_scores is None:
+            return
+        labels = np.asarray(self.labels)
+        scores = np.asarray(self.label_scores)
+        if labels.ndim != 2 or labels.shape != scores.shape or len(labels) != self.n_examples:
+            raise StatsError(
+                f"{self.name}: labels have shape {labels.shape} and label_scores {scores.shape}; "
+                f"expected ({self.n_examples}, labels) for both"
+            )
+        if not np.isin(labels, (0, 1)).all():
+            raise StatsError(f"{self.name}: labels must be 0 or 1")
+        bad = ~np.isfinite(scores).all(axis=1)
+        if bad.any():
+            raise StatsError(
+                f"{self.name}: label_scores is NaN or infinite for example "
+                f"{listed(self.example_id[bad])}"
+            )
+        self._set("labels", labels.astype(np.bool_))
+        self._set("label_scores", scores)
+
+    def _check_counts(self) -> None:
+        """Convert counts of decisions, and check that they can be counts."""
+        if self.counts is None:
+            return
+        counts = np.asarray(self.counts)
+        if counts.ndim != 3 or counts.shape[:2] != (self.n_examples, 3):
+            raise StatsError(
+                f"{self.name}: counts have shape {counts.shape}; expected ({self.n_examples}, 3, "
+                "classes): hits, predicted, true"
+            )
+        hits, predicted, true = np.moveaxis(counts, 1, 0)
+        wrong = (hits < 0) | (hits > np.minimum(predicted, true))
+        bad = wrong.any(axis=1) | (predicted.sum(axis=1) != true.sum(axis=1))
+        if bad.any():
+            raise StatsError(
+                f"{self.name}: counts of example {listed(self.example_id[bad])} cannot be hits, "
+                "predicted and true of the same decisions"
+            )
+        self._set("counts", counts.astype(np.int64))
 
     def _sized(self, field: str, values: Array) -> Array:
         if len(values) != self.n_examples:

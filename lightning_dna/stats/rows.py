@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_dna.stats.families import Adjusted, Hypothesis
 from lightning_dna.stats.inference import Inference
+from lightning_dna.stats.label_lanes import is_linear
 from lightning_dna.stats.power import (
     minimum_detectable_effect,
     non_inferiority,
@@ -201,6 +202,7 @@ def _signature(reps: Replicates, question: Question, n_seeds: str, *more: str) -
         plan.weights: plan.weights != "multinomial",
         f"by-{plan.strata}": plan.strata is not None,
         "by-cell": by_cell,
+        "labels-linear": any(is_linear(task, plan.n_resamples) for task in reps.tasks),
     }
     return signature(
         task=reps.task,

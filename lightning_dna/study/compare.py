@@ -20,17 +20,21 @@ from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates, subtract
 from lightning_dna.study.gather import Gathered, gather
-from lightning_dna.study.recipe import ComparisonConfig
+from lightning_dna.study.label_groups import label_group_views, write_label_table
+from lightning_dna.study.recipe_sections import ComparisonConfig
 from lightning_dna.study.record import write_tables
+from lightning_dna.study.similarity_views import similarity_views
+from lightning_dna.study.split_drops import split_drops
 from lightning_dna.study.study import Study
 from lightning_dna.study.views import (
     COMPARED_MLM,
     MLM_METRICS,
     chromosome_views,
-    classification_views,
     compared_metrics,
+    example_views,
     mlm_views,
     only,
+    planned_pairs,
 )
 
 
@@ -47,11 +51,18 @@ class Views:
     def of(cls, gathered: Gathered, study: Study) -> "Views":
         """Make every view of the gathered scores."""
         held_out = mlm_views(gathered.mlm)
-        labelled = classification_views(gathered.classification)
+        labelled = {
+            task: views
+            for kind, frame in gathered.examples.items()
+            for task, views in example_views(frame, kind).items()
+        }
+        labelled |= label_group_views(labelled, study.cards)
+        strata = similarity_views(labelled, gathered.similarity)
         measured = compared_metrics(study.cards)
         # Strata of an annotation are compared as the whole is; which there are, the scores say.
         metrics = {task: measured.get(task, COMPARED_MLM) for task in held_out}
         metrics |= {task: measured[task] for task in labelled}
+        metrics |= {task: measured[task.rpartition("/")[0]] for task in strata}
         estimated = {**metrics, **dict.fromkeys(held_out, MLM_METRICS)}
         gaps = {
             f"{task}/gap": (f"{task}/train", task)
@@ -60,7 +71,10 @@ class Views:
         }
         metrics |= dict.fromkeys(gaps, COMPARED_MLM)
         return cls(
-            predictions={**held_out, **labelled}, metrics=metrics, estimated=estimated, gaps=gaps
+            predictions={**held_out, **labelled, **strata},
+            metrics=metrics,
+            estimated=estimated,
+            gaps=gaps,
         )
 
 
@@ -83,7 +97,11 @@ def write_results(study: Study, folder: Path) -> None:
         estimates=_estimates(views, config),
         comparisons=_comparisons(views, study.recipe.baseline, arms, planned, config),
         chromosomes=_by_chromosome(gathered.mlm, config),
+        drops=split_drops(
+            views.predictions, views.metrics, study.cards, config, _enough(views, config)
+        ),
     )
+    write_label_table(views.predictions, folder / "results" / "labels.csv")
 
 
 def planned_rows(study: Study, views: Views) -> list[tuple[str, str]]:
@@ -92,7 +110,7 @@ def planned_rows(study: Study, views: Views) -> list[tuple[str, str]]:
     A genome without repeats, for example, has no view ``heldout_mlm/repeat``. That tasks and
     metrics exist in the suite was checked when the study was resolved.
     """
-    pairs = [row.split(":") for row in study.recipe.comparison.planned]
+    pairs = planned_pairs(study.recipe.comparison.planned, views.metrics)
     return [(task, metric) for task, metric in pairs if task in views.metrics]
 
 

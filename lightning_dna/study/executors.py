@@ -1,7 +1,8 @@
 """Running what is missing: in this process, or in worker processes that may die at any moment.
 
 A worker takes the first cell that is free and not finished, works on it, and goes on until nothing
-is left. The runner only starts workers, replaces those that were killed, and reports progress.
+is left. The runner only starts workers, replaces those that were killed, stops those that are over
+their time, and reports progress. It learns what happens from the journal.
 """
 
 import errno
@@ -22,7 +23,9 @@ from tqdm import tqdm
 
 from lightning_dna.atomic import UnwritableError, unwritable
 from lightning_dna.errors import ResultsError
-from lightning_dna.study.ledger import CellFolder
+from lightning_dna.study.journal import Journal
+from lightning_dna.study.ledger import CellFolder, LostCellError, State, failure_state
+from lightning_dna.study.progress_board import Board
 
 # A cell whose worker is killed this often in one command is taken to be the cause (memory, mostly).
 MAX_DEATHS_PER_CELL = 12
@@ -30,16 +33,33 @@ MAX_DEATHS_PER_CELL = 12
 MAX_DEATHS_AT_START = 25
 _AT_START = ""  # the key of these deaths; no cell has an empty name
 _POLL_SECONDS = 0.25
+_GRACE_SECONDS = 20.0  # for a step to end and a resume point to be written
 _LITTLE_SPACE = 64 * 1024  # bytes; a worker that could not even write its log met a full disk
+
+
+def _no_smaller(times: int) -> bool:
+    """Say that nothing can be done about memory."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One cell as an executor sees it: a name to show, its folder, and the work."""
+    """One cell as an executor sees it.
+
+    Attributes:
+        name: A name to show, of this cell alone.
+        folder: Its folder.
+        work: Does what is left to do; told whether it may show progress.
+        device: Where it works, as torch names it.
+        smaller: Told how often the cell ran out of memory, says whether another attempt would need
+            less.
+    """
 
     name: str
     folder: CellFolder
     work: Callable[[bool], None]
+    device: str = ""
+    smaller: Callable[[int], bool] = _no_smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +70,16 @@ class Outcome:
     failed: int
 
 
-def work_through(jobs: Sequence[Job], *, progress: bool, wait: bool = True) -> Outcome:
+def work_through(
+    jobs: Sequence[Job], *, progress: bool, wait: bool = True, journal: Journal | None = None
+) -> Outcome:
     """Run every free, unfinished job in this process; failures are recorded and the rest goes on.
 
     Args:
         jobs: All cells of the study, in the order in which they should run.
         progress: Whether the work may show its own progress bars.
         wait: Whether to wait for cells that other processes hold.
+        journal: Where to tell what begins and ends.
 
     Returns:
         How many of all jobs are done and failed.
@@ -64,11 +87,9 @@ def work_through(jobs: Sequence[Job], *, progress: bool, wait: bool = True) -> O
     Raises:
         UnwritableError: If a folder cannot be written to: no cell could record anything.
     """
-    while True:
-        left = [job for job in jobs if not job.folder.finished()]
-        if not left:
-            break
-        ran = [_try_job(job, progress=progress) for job in left]
+    left = list(jobs)
+    while left := [job for job in left if not job.folder.finished()]:
+        ran = [_try_job(job, progress=progress, journal=journal) for job in left]
         if not any(ran):
             if not wait:
                 break
@@ -78,40 +99,77 @@ def work_through(jobs: Sequence[Job], *, progress: bool, wait: bool = True) -> O
 
 def summary(jobs: Sequence[Job]) -> Outcome:
     """Count the finished jobs."""
-    done = sum(job.folder.done() for job in jobs)
-    failed = sum(job.folder.failed() and not job.folder.done() for job in jobs)
+    done = failed = 0
+    for job in jobs:
+        if job.folder.done():
+            done += 1
+        elif job.folder.failed():
+            failed += 1
     return Outcome(done=done, failed=failed)
 
 
-def _try_job(job: Job, *, progress: bool) -> bool:
+def _try_job(job: Job, *, progress: bool, journal: Journal | None) -> bool:
     """Run one job unless another process holds it or has finished it; tells whether it ran."""
     with job.folder.claim() as free:
         if not free or job.folder.finished():
             return False
-        job.folder.record_attempt()
         try:
-            job.work(progress)
-            if not job.folder.done():
-                raise ResultsError(f"it ended without writing {', '.join(job.folder.missing())}.")
-        except UnwritableError:
+            with job.folder.attempt(device=job.device) as attempt:
+                if attempt is None:
+                    return False
+                if journal is not None:
+                    journal.write("begin", job.name)
+                job.work(progress)
+                if not job.folder.done():
+                    raise ResultsError(
+                        f"it ended without writing {', '.join(job.folder.missing())}."
+                    )
+        except (UnwritableError, KeyboardInterrupt):
             raise
+        except LostCellError:  # it is in good hands
+            time.sleep(_POLL_SECONDS)
         except Exception as error:
-            job.folder.record_failure(
-                kind=type(error).__name__, message=str(error), traceback=traceback.format_exc()
-            )
+            _record(job, error)
+        if journal is not None:
+            journal.write("end", job.name)
         return True
 
 
+def _record(job: Job, error: Exception) -> None:
+    """Record a failure, unless it was memory and another attempt would need less."""
+    state = failure_state(error)
+    if state is State.OUT_OF_MEMORY:
+        times = sum(attempt.outcome == state for attempt in job.folder.attempts())
+        if job.smaller(times):
+            return
+    job.folder.record_failure(
+        kind=type(error).__name__,
+        message=str(error),
+        traceback=traceback.format_exc(),
+        state=state,
+    )
+
+
 def run_with_workers(
-    jobs: Sequence[Job], *, command: Sequence[str], workers: int, log_folder: Path
+    jobs: Sequence[Job],
+    *,
+    command: Sequence[str],
+    workers: int,
+    log_folder: Path,
+    journal: Journal,
+    limit_seconds: float | None = None,
 ) -> Outcome:
     """Run the jobs in worker processes and wait until all are finished.
 
     Args:
         jobs: All cells of the study.
-        command: Command line of one worker; it must work through the same jobs and then end.
+        command: Command line of one worker; it must work through the same jobs, tell the same
+            journal, and then end.
         workers: How many processes.
         log_folder: Where each worker's stderr is kept.
+        journal: Where the workers tell what begins and ends.
+        limit_seconds: Longest time for one attempt at a cell; its worker is then stopped and the
+            cell recorded as out of time.
 
     Returns:
         How many jobs are done and failed.
@@ -123,14 +181,17 @@ def run_with_workers(
         log_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(log_folder, error) from error
+    board = Board({job.name: job.folder for job in jobs}, journal)
+    by_name = {job.name: job for job in jobs}
     deaths: Counter[str] = Counter()
     crew = [_Worker(command, log_folder / f"worker-{index}.log") for index in range(workers)]
     bar = tqdm(total=len(jobs), unit="cell", desc="study", file=sys.stderr, dynamic_ncols=True)
     shown = ""
     try:
         while True:
-            bar.n = sum(job.folder.finished() for job in jobs)
-            under_way = ", ".join(_under_way(jobs, crew))
+            board.look()
+            bar.n = board.finished
+            under_way = ", ".join(board.under_way(worker.process.pid for worker in crew))
             # A terminal shows the clock running; a log file gets a line when something changed.
             if sys.stderr.isatty() or f"{bar.n} {under_way}" != shown:
                 bar.set_postfix_str(under_way)
@@ -138,23 +199,15 @@ def run_with_workers(
             if bar.n == len(jobs):
                 break
             for worker in crew:
-                _look_after(worker, jobs, deaths)
+                if limit_seconds is not None:
+                    _stop_late(worker, by_name, board, limit_seconds)
+                _look_after(worker, by_name, board, deaths)
             time.sleep(_POLL_SECONDS)
     finally:
         bar.close()
         for worker in crew:
             worker.stop()
     return summary(jobs)
-
-
-def _under_way(jobs: Sequence[Job], crew: Sequence["_Worker"]) -> list[str]:
-    """Name the jobs that these workers started and have not finished."""
-    pids = {worker.process.pid for worker in crew}
-    return [
-        job.name
-        for job in jobs
-        if not job.folder.finished() and any(a.pid in pids for a in job.folder.attempts()[-1:])
-    ]
 
 
 class _Worker:
@@ -175,18 +228,33 @@ class _Worker:
         """Start a new process in the place of one that ended."""
         self.process = self._start()
 
-    def stop(self) -> None:
+    def stop(self, grace: float = 5.0) -> None:
         """End the process, whose work so far is kept."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(timeout=5)
+                self.process.wait(timeout=grace)
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.wait()
 
 
-def _look_after(worker: _Worker, jobs: Sequence[Job], deaths: Counter[str]) -> None:
+def _stop_late(worker: _Worker, jobs: dict[str, Job], board: Board, limit_seconds: float) -> None:
+    """Stop a worker whose cell is over its time, record that, and start another."""
+    name, seconds = board.busy_with(worker.process.pid)
+    if name is None or seconds <= limit_seconds or worker.process.poll() is not None:
+        return
+    worker.stop(grace=_GRACE_SECONDS)
+    board.forget(worker.process.pid)
+    message = (
+        f"it took longer than the limit of {limit_seconds / 3600:.4g} h for one attempt; "
+        "`lightning-dna retry` goes on from its last resume point."
+    )
+    _fail(jobs[name], kind="TimeLimit", message=message, state=State.TIMEOUT)
+    worker.replace()
+
+
+def _look_after(worker: _Worker, jobs: dict[str, Job], board: Board, deaths: Counter[str]) -> None:
     """Replace a worker that was killed; stop the study where it ended by an error of its own."""
     code = worker.process.poll()
     if code is None:
@@ -197,41 +265,45 @@ def _look_after(worker: _Worker, jobs: Sequence[Job], deaths: Counter[str]) -> N
             raise unwritable(worker.log, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         reason = lines[-1] if lines else f"exit status {code}"
         raise ResultsError(f"a worker stopped: {reason} (its log: {worker.log})")
-    if code < 0 and not _blame(worker.process.pid, -code, jobs, deaths):
+    if code < 0 and not _blame(worker.process.pid, -code, jobs, board, deaths):
         deaths[_AT_START] += 1
         if deaths[_AT_START] >= MAX_DEATHS_AT_START:
             raise ResultsError(
                 f"workers were killed {deaths[_AT_START]} times ({signal.Signals(-code).name})"
                 f" before they began with a cell; use fewer of them (a log: {worker.log})"
             )
-    if not all(job.folder.finished() for job in jobs):
+    board.scan()  # the journal may lack the last words of the dead
+    if board.left:
         worker.replace()
 
 
-def _blame(pid: int, number: int, jobs: Sequence[Job], deaths: Counter[str]) -> bool:
+def _blame(pid: int, number: int, jobs: dict[str, Job], board: Board, deaths: Counter[str]) -> bool:
     """Count a death against the cell the worker was at; fail a cell with too many of them.
 
     Returns:
         Whether the worker was at a cell.
     """
-    found = False
-    for job in jobs:
-        attempts = job.folder.attempts()
-        if not attempts or attempts[-1].pid != pid or job.folder.finished():
-            continue
-        found = True
-        deaths[_AT_START] = 0
-        deaths[job.name] += 1
-        if deaths[job.name] < MAX_DEATHS_PER_CELL:
-            continue
+    board.look()
+    name, _ = board.busy_with(pid)
+    board.forget(pid)
+    if name is None or jobs[name].folder.finished():
+        return name is not None
+    deaths[_AT_START] = 0
+    deaths[name] += 1
+    if deaths[name] >= MAX_DEATHS_PER_CELL:
         message = (
-            f"its worker was killed {deaths[job.name]} times ({signal.Signals(number).name}); often"
+            f"its worker was killed {deaths[name]} times ({signal.Signals(number).name}); often"
             " that is memory: use fewer workers or a smaller model, then `lightning-dna retry`."
         )
-        with job.folder.claim() as free:
-            if free and not job.folder.finished():
-                job.folder.record_failure(kind="WorkerKilled", message=message, traceback="")
-    return found
+        _fail(jobs[name], kind="WorkerKilled", message=message, state=State.FAILED)
+    return True
+
+
+def _fail(job: Job, *, kind: str, message: str, state: State) -> None:
+    """Record a failure that the work itself could not record."""
+    with job.folder.claim() as free:
+        if free and not job.folder.finished():
+            job.folder.record_failure(kind=kind, message=message, traceback="", state=state)
 
 
 def die_with_parent(parent: int) -> None:

@@ -1,17 +1,16 @@
 """The ledger: what state each cell of a study is in, read from the files the cell itself left.
 
-A cell is one folder. Its lock is held by the kernel for the process that works on it, so a killed
-process leaves no claim behind. Every file is written whole or not at all, so what is there can be
-trusted, and what is missing is what is left to do. There is no table that could disagree with the
-files.
+A cell is one folder. On one machine its lock is held by the kernel for the process that works on
+it, so a killed process leaves no claim behind; between machines that share a folder, the attempt's
+file is the claim and its heartbeat says whether anyone is alive (`lightning_dna.study.attempts`).
+Every file is written whole or not at all, so what is there can be trusted, and what is missing is
+what is left to do. There is no table that could disagree with the files.
 """
 
-import json
-import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lightning_dna import atomic
+from lightning_dna.study.attempts import STALE_SECONDS, Attempt, Attempts, beating
 
 
 class State(StrEnum):
@@ -28,18 +28,20 @@ class State(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    OUT_OF_MEMORY = "out of memory"
+    TIMEOUT = "timeout"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One start of a cell: the process that made it, and when (seconds since the epoch)."""
+FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.TIMEOUT)
+STOPPED = "stopped"  # an attempt that was interrupted; the cell itself is planned again
 
-    pid: int
-    started: float
+
+class LostCellError(Exception):
+    """Another runner took the cell over because this one showed no sign of life for too long."""
 
 
 class CellFolder:
-    """One cell's folder: its lock, its attempts, its failure and the files it owes.
+    """One cell's folder: its claim, its attempts, its failure and the files it owes.
 
     Args:
         folder: The cell's own folder; made on the first claim.
@@ -49,6 +51,7 @@ class CellFolder:
     def __init__(self, folder: Path, owed: tuple[str, ...]) -> None:
         self.folder = folder
         self.owed = owed
+        self._attempts = Attempts(folder / "attempts")
 
     @contextmanager
     def claim(self) -> Iterator[bool]:
@@ -67,25 +70,59 @@ class CellFolder:
         except Timeout:
             yield False
             return
+        except NotImplementedError:  # a file system without locks: attempts alone have to do
+            pass
         except OSError as error:
             raise atomic.unwritable(self.folder, error) from error
         try:
+            if self._runs_elsewhere():
+                yield False
+                return
             atomic.remove_partial(self.folder)
             yield True
         finally:
             lock.release()
 
+    @contextmanager
+    def attempt(self, *, device: str = "") -> Iterator[Attempt | None]:
+        """Begin an attempt within a claim; yields ``None`` where another machine was faster.
+
+        How the block ends is written down: without an error as done, with one as the failure that
+        it is (see `failure_state`), with an interruption as stopped. The error goes on its way.
+
+        Raises:
+            LostCellError: In place of any error, if another runner took the cell over meanwhile.
+            UnwritableError: If the folder cannot be written to.
+        """
+        attempt = self._attempts.begin(device=device)
+        if attempt is None:
+            yield None
+            return
+        with beating(self._attempts, attempt) as lost:
+            try:
+                yield attempt
+            except BaseException as error:
+                if lost.is_set() or self._attempts.lost(attempt):
+                    raise LostCellError(f"{self.folder} was taken over") from error
+                ordinary = isinstance(error, Exception)
+                outcome = failure_state(error) if ordinary else STOPPED
+                if not isinstance(error, atomic.UnwritableError):
+                    self._attempts.end(attempt, str(outcome), str(error))
+                raise
+        self._attempts.end(attempt, str(State.DONE))
+
     def state(self) -> State:
         """Return where the cell stands."""
         if self.done():
             return State.DONE
-        if self.failed():
-            return State.FAILED
+        failure = self.failure()
+        if failure is not None:
+            return State(failure.get("state", State.FAILED))
         return State.RUNNING if self._is_held() else State.PLANNED
 
     def done(self) -> bool:
         """Tell whether every owed file is there."""
-        return not self.missing()
+        return all((self.folder / name).is_file() for name in self.owed)
 
     def missing(self) -> list[str]:
         """List the owed files that are not there."""
@@ -99,39 +136,24 @@ class CellFolder:
         """Tell whether nothing is left to do here; never touches the lock."""
         return self.done() or self.failed()
 
-    def record_attempt(self) -> None:
-        """Append this process to the cell's attempts.
-
-        Raises:
-            UnwritableError: If the folder cannot be written to.
-        """
-        line = json.dumps({"pid": os.getpid(), "started": time.time()}) + "\n"
-        path = self.folder / "attempts.jsonl"
-        try:
-            with path.open("a", encoding="utf-8") as handle:
-                handle.write(line)
-        except OSError as error:
-            raise atomic.unwritable(path, error) from error
-
     def attempts(self) -> list[Attempt]:
-        """List the starts of this cell; a line cut short by a kill is passed over."""
-        path = self.folder / "attempts.jsonl"
-        if not path.is_file():
-            return []
-        found = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(Attempt(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
-        return found
+        """List the starts of this cell in order."""
+        return self._attempts.all()
 
-    def record_failure(self, *, kind: str, message: str, traceback: str) -> None:
+    def record_failure(
+        self, *, kind: str, message: str, traceback: str, state: State = State.FAILED
+    ) -> None:
         """Record why the cell could not be finished."""
         self._make()
         atomic.write_json(
             self.folder / "failure.json",
-            {"kind": kind, "message": message, "traceback": traceback, "time": time.time()},
+            {
+                "state": str(state),
+                "kind": kind,
+                "message": message,
+                "traceback": traceback,
+                "time": time.time(),
+            },
         )
 
     def failure(self) -> dict[str, Any] | None:
@@ -153,8 +175,18 @@ class CellFolder:
         except OSError as error:
             raise atomic.unwritable(self.folder, error) from error
 
+    def _runs_elsewhere(self) -> bool:
+        """Tell whether a process on another machine is alive here.
+
+        A process on this machine would hold the lock, so its attempt without an end is a dead one.
+        """
+        last = self._attempts.last()
+        if last is None or last.ended is not None or last.host == socket.gethostname():
+            return False
+        return self._attempts.age(last) < STALE_SECONDS
+
     def _is_held(self) -> bool:
-        """Tell whether another process holds the lock, without waiting."""
+        """Tell whether another process works here, without waiting."""
         path = self.folder / "lock"
         if not path.is_file():
             return False
@@ -163,7 +195,26 @@ class CellFolder:
             lock.acquire(timeout=0)
         except Timeout:
             return True
-        except OSError:  # a folder that cannot be written to: nobody works there
-            return False
+        except (NotImplementedError, OSError):  # no locks, or a folder that nobody can write to
+            return self._runs_elsewhere()
         lock.release()
-        return False
+        return self._runs_elsewhere()
+
+
+def failure_state(error: BaseException) -> State:
+    """Return the state of a cell whose work ended with an error.
+
+    Example:
+        >>> failure_state(MemoryError()), failure_state(KeyError("x"))
+        (<State.OUT_OF_MEMORY: 'out of memory'>, <State.FAILED: 'failed'>)
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    # By name, so that reading a ledger does not import torch. The allocator of the CPU raises a
+    # plain RuntimeError and says what it is in words.
+    if names & {"MemoryError", "OutOfMemoryError"}:
+        return State.OUT_OF_MEMORY
+    text = str(error).lower()
+    words = ("can't allocate memory", "out of memory")
+    if isinstance(error, RuntimeError) and any(phrase in text for phrase in words):
+        return State.OUT_OF_MEMORY
+    return State.FAILED

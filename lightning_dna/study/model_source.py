@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_dna import atomic, settings
+from lightning_dna.data.tokenization import CHARACTER, table_rows
 from lightning_dna.errors import ConfigError, DataError, unknown_name
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.variants import VARIANTS
@@ -135,7 +136,9 @@ def encoding_of(folder: Path, config: ModelConfig) -> "Encoding":
 
         tokenizer = load_tokenizer(folder)
         by_base = isinstance(tokenizer, CharacterTokenizer)
-        encoding = CHARACTERS if by_base else Encoding(tokenizer=tokenizer, special=True)
+        # What was trained here saw no special tokens.
+        special = content.get("format") != FORMAT or content.get("origin") is not None
+        encoding = CHARACTERS if by_base else Encoding(tokenizer=tokenizer, special=special)
     encoding.check_vocabulary(config, where=str(folder))
     return encoding
 
@@ -178,6 +181,27 @@ def resolve_model(
     runtime = _without(own, PRETRAINED)
     source, config = open_source(Path(str(own[PRETRAINED])), runtime, where=where)
     return {**merged, "model": settings.plain(config)}, source
+
+
+def with_vocabulary(merged: dict[str, Any], *, where: str) -> dict[str, Any]:
+    """Give a model as many rows as its tokenizer needs, unless the recipe says how many.
+
+    Args:
+        merged: The settings of one arm, with plain model settings.
+        where: File and arm, for messages.
+
+    Raises:
+        ConfigError: If ``data.tokenizer`` names none.
+        DataError: If its file cannot be used.
+    """
+    data, model = merged.get("data"), merged.get("model") or {}
+    name = data.get("tokenizer", CHARACTER) if isinstance(data, Mapping) else CHARACTER
+    if not isinstance(name, str) or name == CHARACTER or not isinstance(model, Mapping):
+        return merged
+    try:
+        return {**merged, "model": {"vocab_size": table_rows(name), **model}}
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def with_places(content: Mapping[str, Any], place: Callable[[Any], Any]) -> dict[str, Any]:

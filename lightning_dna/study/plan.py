@@ -9,13 +9,16 @@ import pandas as pd
 import torch
 
 from lightning_dna.data.length_schedule import length_shares
+from lightning_dna.data.tokenization import CHARACTER, open_tokenizer, tokens_per_base
 from lightning_dna.models.cost import flops_per_base, parameter_counts
 from lightning_dna.models.language_model import LanguageModel, build_model
 from lightning_dna.models.memory import Precision, training_memory
+from lightning_dna.study.data_notes import data_lines
+from lightning_dna.study.machine import where_it_runs
 from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.row_plan import row_table
 from lightning_dna.study.study import Study
-from lightning_dna.training.config import TrainerConfig
+from lightning_dna.tasks.suites import files_of
 
 # The time of a few steps stands for all: tokens of each, and when there have been enough.
 _TIMED_TOKENS, _TIMED_STEPS, _TIMED_SECONDS = 8192, 5, 1.0
@@ -24,6 +27,7 @@ _TIMED_TOKENS, _TIMED_STEPS, _TIMED_SECONDS = 8192, 5, 1.0
 def plan_frame(study: Study) -> pd.DataFrame:
     """Return one row for each arm: changes, size, FLOPs, tokens, time and memory.
 
+    ``tokens`` are bases where a model reads longer ones, of which it has ``tokens_per_base``.
     ``bases_per_second`` and ``hours`` come from timed forwards and backwards of each arm on this
     machine; the optimizer, scoring and fine-tuning are not in them. Memory is that of a training
     step as it would run here, see :mod:`lightning_dna.models.memory`. ``total_flops`` and ``hours``
@@ -36,7 +40,8 @@ def _row(study: Study, arm: Arm) -> dict[str, Any]:
     """Return the row of one arm; a checkpoint, which is not trained, has no prices of training."""
     config = arm.settings.model
     length = min(arm.settings.data.length, config.max_length)  # a checkpoint may take less
-    counts, flops = parameter_counts(config), flops_per_base(config, length)
+    rate = token_rate(study, arm)
+    counts, flops = parameter_counts(config), flops_per_base(config, _tokens(length, rate))
     row = {
         "arm": arm.name,
         "changes": ", ".join(f"{key}={value}" for key, value in arm.changes.items()) or "-",
@@ -45,17 +50,38 @@ def _row(study: Study, arm: Arm) -> dict[str, Any]:
         "trunk_parameters": counts.trunk,
         "feedforward_width": config.inner_width,
         "feedforward_parameters": counts.feedforward,
-        "flops_per_base": flops.forward_total,
-        "attention_flops_per_base": flops.forward.get("attention", 0.0),
-        "fft_flops_per_base": flops.forward.get("fft", 0.0),
+        "flops_per_base": rate * flops.forward_total,
+        "attention_flops_per_base": rate * flops.forward.get("attention", 0.0),
+        "fft_flops_per_base": rate * flops.forward.get("fft", 0.0),
+        "tokens_per_base": rate,
         "seeds": len(study.recipe.seeds),
     }
     if arm.source is not None:
         return row | {"tokens": 0, "hours": 0.0}
-    return row | _training(arm.settings, len(study.recipe.seeds), flops.training_total)
+    return row | _training(arm.settings, len(study.recipe.seeds), rate, flops.training_total)
 
 
-def _training(settings: ArmSettings, seeds: int, flops_of_a_base: float) -> dict[str, float]:
+def token_rate(study: Study, arm: Arm) -> float:
+    """Return the tokens per base of an arm that is trained here, counted on training sequence."""
+    data = arm.settings.data
+    name = data.tokenizer
+    if name == CHARACTER or arm.source is not None:
+        return 1.0
+    chroms = study.split.train
+    tokenizer = open_tokenizer(name, study.genome, chroms)
+    masked = data.mask_unit == "base" and arm.settings.model.objective == "masked"
+    apart = data.mask_fraction if masked else 0.0
+    return tokens_per_base(tokenizer, study.genome, chroms[0], apart=apart)
+
+
+def _tokens(length: int, rate: float) -> int:
+    """Return the tokens of a window."""
+    return max(1, round(length * rate))
+
+
+def _training(
+    settings: ArmSettings, seeds: int, rate: float, flops_of_a_token: float
+) -> dict[str, float]:
     """Return what the training of one arm costs: timed steps, and the memory of a whole one."""
     config, budget, length = settings.model, settings.budget, settings.data.length
     tokens = budget.steps * budget.tokens_per_step
@@ -65,19 +91,19 @@ def _training(settings: ArmSettings, seeds: int, flops_of_a_base: float) -> dict
     model = build_model(config, seed=0)
     if checkpointing:
         model.backbone.checkpointing = True
-    seconds = _time_step(model.to(device), rows, length, precision)
+    seconds = _time_step(model.to(device), rows, _tokens(length, rate), precision)
     memory = training_memory(
         config,
         rows=max(1, budget.tokens_per_step // length),
-        length=length,
+        length=_tokens(length, rate),
         precision=precision,
         checkpointing=checkpointing,
         device=device,
     )
     return {
         "tokens": tokens,
-        "training_flops_per_base": flops_of_a_base,
-        "total_flops": training_flops(settings) * seeds,
+        "training_flops_per_base": rate * flops_of_a_token,
+        "total_flops": training_flops(settings, rate) * seeds,
         "activation_mib": memory.activations / 2**20,
         "memory_mib": memory.peak / 2**20,
         "bases_per_second": rows * length / seconds,
@@ -85,27 +111,20 @@ def _training(settings: ArmSettings, seeds: int, flops_of_a_base: float) -> dict
     }
 
 
-def training_flops(settings: ArmSettings) -> float:
-    """Return the floating-point operations of one training, every row as long as it may be."""
+def training_flops(settings: ArmSettings, rate: float = 1.0) -> float:
+    """Return the floating-point operations of one training, every row as long as it may be.
+
+    Args:
+        settings: The arm.
+        rate: Its tokens per base.
+    """
     steps = settings.budget.steps
     shares = length_shares(settings.length_schedule, steps, settings.data.length)
     per_base = math.fsum(
-        share * flops_per_base(settings.model, length).training_total
+        share * rate * flops_per_base(settings.model, _tokens(length, rate)).training_total
         for length, share in shares.items()
     )
     return settings.budget.tokens_per_step * steps * per_base
-
-
-def where_it_runs(trainer: TrainerConfig) -> tuple[str, Precision]:
-    """Return the kind of device a training takes here, and its precision.
-
-    A device whose kernels cannot be asked for their memory counts as the CPU.
-    """
-    gpu = trainer.accelerator in ("auto", "cuda") and torch.cuda.is_available()
-    half = trainer.precision == "bf16" or (
-        trainer.precision == "auto" and gpu and torch.cuda.is_bf16_supported()
-    )
-    return "cuda" if gpu else "cpu", "bf16" if half else "32"
 
 
 def plan_table(study: Study) -> str:
@@ -120,10 +139,12 @@ def plan_table(study: Study) -> str:
         f"chromosomes train {_shorten(split.train)} | valid {_shorten(split.valid)} | "
         f"test {_shorten(split.test)}",
         f"suite       {study.recipe.suite}: {', '.join(card.name for card in study.cards)}",
+        *_files(study),
         f"cells       {len(study.cells())} ({len(study.arms)} arms x"
         f" {len(study.recipe.seeds)} seeds), {frame['tokens'].max():,} tokens each, windows of"
         f" {base.data.length:,}",
         *_arms(study, frame),
+        *data_lines(study),
         "",
         _table(frame, _SIZES),
         "",
@@ -138,6 +159,7 @@ def plan_table(study: Study) -> str:
         "",
         "padding: share of the positions of a batch that hold no base. Bases cut off: what"
         " truncation drops from the windows it reads.",
+        "per base: tokens that a model reads for each base; budgets are in bases.",
         "TFLOP: 1e12 operations, all seeds together. kept: what lies between forward and backward"
         " of a step. memory: the most at once in it,",
         f"with weights, gradients and AdamW's moments ({device}, {bits}); the process itself comes"
@@ -146,6 +168,16 @@ def plan_table(study: Study) -> str:
         " each arm on this machine; scoring and fine-tuning come on top.",
     ]
     return "\n".join(lines)
+
+
+def _files(study: Study) -> list[str]:
+    """Say which task files are missing, and which tasks are left out for it."""
+    lines = [f"            {note}" for note in study.skipped]
+    for card in study.cards:
+        missing = files_of(card, study.tasks_root).missing
+        if missing:
+            lines.append(f"            {card.name}: missing files: {', '.join(missing.values())}")
+    return lines
 
 
 def _arms(study: Study, frame: pd.DataFrame) -> list[str]:
@@ -176,6 +208,7 @@ _SIZES = (
 )
 _PRICES = (
     ("tokens", "tokens", 1.0, 0),
+    ("per base", "tokens_per_base", 1.0, 3),
     ("seeds", "seeds", 1.0, 0),
     ("TFLOP", "total_flops", 1e-12, 2),
     ("kept MiB", "activation_mib", 1.0, 0),

@@ -5,7 +5,6 @@ changes; the resolved settings of every arm are ``shared`` with the arm's change
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,14 @@ from typing import Any, Literal
 
 from lightning_dna import settings
 from lightning_dna.data.config import DataConfig
+from lightning_dna.data.tokenization import file_of, in_file
 from lightning_dna.errors import ConfigError, unknown_name
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.study.factors import expand_factors
 from lightning_dna.study.matching import MatchConfig, match_arms
-from lightning_dna.study.model_source import PretrainedSource, resolve_model
+from lightning_dna.study.model_source import PretrainedSource, resolve_model, with_vocabulary
+from lightning_dna.study.recipe_sections import ComparisonConfig, TuneConfig
+from lightning_dna.tasks.suites import Missing, TaskChanges
 from lightning_dna.training.config import (
     BudgetConfig,
     FineTuneConfig,
@@ -27,88 +29,6 @@ from lightning_dna.training.config import (
     RunConfig,
     TrainerConfig,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonConfig:
-    """How arms are compared, declared before anything runs.
-
-    Attributes:
-        scope: ``"procedure"`` when seeds are random too, ``"checkpoint"`` for these trained weights
-            only.
-        level: Confidence level of the intervals, in (0, 1).
-        resamples: Bootstrap replicates.
-        multiplicity: Correction of the p-values within a family.
-        paired_seeds: Whether the same seed in two arms shares enough to be treated as a pair.
-        planned: Planned comparisons as ``"task:metric"``; they form one family, and every other row
-            is exploratory.
-        margins: By metric, the smallest difference that matters in practice (in the metric's own
-            unit).
-        seed: Seed of the resampling.
-    """
-
-    scope: Literal["procedure", "checkpoint"] = "procedure"
-    level: float = 0.95
-    resamples: int = 9999
-    multiplicity: Literal["max-t", "holm", "bh", "none"] = "max-t"
-    paired_seeds: bool = False
-    planned: tuple[str, ...] = ("heldout_mlm:mlm_accuracy", "heldout_mlm:bits_per_base")
-    margins: dict[str, float] = field(default_factory=dict)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if not 0.5 <= self.level < 1.0:
-            raise ConfigError(f"comparison.level is {self.level}; allowed: from 0.5 to below 1.")
-        if self.seed < 0:
-            raise ConfigError(f"comparison.seed is {self.seed}; allowed: 0 or more.")
-        if self.resamples < 99:
-            raise ConfigError(f"comparison.resamples is {self.resamples}; allowed: 99 or more.")
-        for row in self.planned:
-            if row.count(":") != 1:
-                raise ConfigError(
-                    f"comparison.planned holds '{row}'; write task:metric, for example "
-                    "heldout_mlm:mlm_accuracy."
-                )
-        if len(set(self.planned)) != len(self.planned):
-            raise ConfigError(f"comparison.planned {list(self.planned)} repeats a row.")
-        for metric, margin in self.margins.items():
-            if not 0 < margin < math.inf:
-                raise ConfigError(f"comparison.margins.{metric} is {margin}; allowed: above 0.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig:
-    """The search that every arm gets alike.
-
-    Attributes:
-        trials: Trials for each arm.
-        space: Dotted settings key to its range: ``{low, high, log}`` or ``{choices: [...]}``.
-        budget_fraction: Share of the arm's token budget that one trial spends.
-        sampler: Optuna sampler.
-        pruner: Whether hopeless trials are stopped at the median of earlier ones.
-        seed: Seed of the sampler.
-    """
-
-    trials: int = 8
-    space: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}}
-    )
-    budget_fraction: float = 0.25
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["median", "none"] = "median"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.trials < 1:
-            raise ConfigError(f"tune.trials is {self.trials}; allowed: 1 or more.")
-        if self.seed < 0:
-            raise ConfigError(f"tune.seed is {self.seed}; allowed: 0 or more.")
-        if not 0 < self.budget_fraction <= 1:
-            raise ConfigError(f"tune.budget_fraction is {self.budget_fraction}; allowed: (0, 1].")
-        if not self.space:
-            raise ConfigError("tune.space is empty; name at least one setting, e.g. optimizer.lr.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +99,8 @@ class Recipe:
         baseline: The arm that every other is compared with.
         suite: Suite of tasks, by name or path.
         tasks_root: Folder in which the suite's task files are looked up.
+        suite_missing: What becomes of tasks whose files are missing: stop, skip, or carve.
+        tasks: What is changed on every labelled card of the suite, for example ``max_train``.
         seeds: Training seeds; every arm gets all of them.
         shared: Settings that every arm gets.
         arms: Arm name to the settings it changes.
@@ -194,6 +116,8 @@ class Recipe:
     baseline: str
     suite: str = "core"
     tasks_root: str | None = None
+    suite_missing: Missing = "stop"
+    tasks: TaskChanges = field(default_factory=TaskChanges)
     seeds: tuple[int, ...] = (0, 1, 2)
     shared: dict[str, Any] = field(default_factory=dict)
     arms: dict[str, dict[str, Any]] | None = None
@@ -326,10 +250,14 @@ def resolve_arms(recipe: Recipe, *, where: str) -> dict[str, Arm]:
         place = f"{where}: arm '{name}'"
         merged, source = resolve_model(recipe.shared, changes, where=place)
         kind = ArmSettings if source is None else CheckpointSettings
+        merged = merged if source is not None else with_vocabulary(merged, where=place)
         resolved = settings.build(kind, merged, where=place)
         shown = settings.flatten(changes)
         if source is not None:  # where it lies is this machine's affair
             shown["model.pretrained"] = f"{source.folder.name} ({source.digest[:12]})"
+        vocabulary = file_of(str(shown.get("data.tokenizer")))
+        if vocabulary:
+            shown["data.tokenizer"] = in_file(Path(vocabulary).name)
         arms[name] = Arm(name=name, changes=shown, settings=resolved, source=source)
     arms = match_arms(arms, recipe.match, recipe.baseline, where=where)
     _check_arms_differ(arms, where=where)
@@ -357,19 +285,12 @@ def _check_arms_differ(arms: Mapping[str, Arm], *, where: str) -> None:
 def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) -> None:
     """Refuse arms whose genome, split or token budget differs from the baseline's."""
     reference = arms[baseline].settings
+    ground = _ground(reference)
     for name, arm in arms.items():
         other = arm.settings
+        mine = _ground(other)
         different = [
-            key
-            for key, mine, theirs in (
-                ("data.genome", reference.data.genome, other.data.genome),
-                ("data.simulation", reference.data.simulation, other.data.simulation),
-                ("data.split", reference.data.split, other.data.split),
-                ("data.repeat_bed", reference.data.repeat_bed, other.data.repeat_bed),
-                ("data.annotation", reference.data.annotation, other.data.annotation),
-                ("budget.tokens", reference.budget.tokens, other.budget.tokens),
-            )
-            if mine != theirs
+            key for key in dict.fromkeys([*ground, *mine]) if ground.get(key) != mine.get(key)
         ]
         spent, theirs = (_tokens_spent(one.budget) for one in (other, reference))
         if spent != theirs and not different:
@@ -384,6 +305,17 @@ def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) ->
                 " the same tokens and scored on the same held-out chromosomes, so these belong"
                 " under 'shared'."
             )
+
+
+def _ground(one: ArmSettings) -> dict[str, Any]:
+    """Return what all arms have in common, by dotted key; weights of genomes may differ."""
+    found: dict[str, Any] = {}
+    for name, member in one.data.members.items():
+        place = f"data.genomes.{name}" if name else "data"
+        for key in ("genome", "split", "repeat_bed", "annotation"):
+            found[f"{place}.{key}"] = getattr(member, key)
+    found["data.simulation"] = one.data.simulation
+    return found | {"budget.tokens": one.budget.tokens}
 
 
 def _tokens_spent(budget: BudgetConfig) -> int:

@@ -10,14 +10,19 @@ import yaml
 
 import lightning_dna
 from lightning_dna import atomic, settings
+from lightning_dna.data.tokenization import CHARACTER, file_of
 from lightning_dna.models.cost import flops_per_base, parameter_counts
 from lightning_dna.models.memory import training_memory
+from lightning_dna.study.data_files import with_data_files
+from lightning_dna.study.data_notes import data_notes
 from lightning_dna.study.environment import environment
 from lightning_dna.study.gather import Gathered
 from lightning_dna.study.model_source import with_places
 from lightning_dna.study.plan import training_flops
 from lightning_dna.study.recipe import Arm
 from lightning_dna.study.study import Study, read_record
+from lightning_dna.tasks.baselines.network import with_budget
+from lightning_dna.tasks.card_kinds import TRAINED_BASELINES
 
 # Keys of fit.json that records of the first versions lack.
 _STEADINESS = (
@@ -44,6 +49,7 @@ def write_tables(
     estimates: pd.DataFrame,
     comparisons: pd.DataFrame,
     chromosomes: pd.DataFrame,
+    drops: pd.DataFrame,
 ) -> None:
     """Write every table of the results folder.
 
@@ -60,7 +66,10 @@ def write_tables(
     _write(results / "comparisons.csv", comparisons)
     _write(results / "curves.csv", gathered.curves)
     _write(results / "finetune.csv", gathered.finetunes)
+    _write(results / "learning_rates.csv", gathered.tried)
     _write(results / "chromosomes.csv", chromosomes)
+    if len(drops):
+        _write(results / "splits.csv", drops)
     atomic.write_json(results / "provenance.json", provenance(study, gathered))
 
 
@@ -90,8 +99,11 @@ def _study(
     arms += [{"name": name, "kind": "baseline", "changes": {}} for name in references]
     notes = [f"arm '{arm.name}': {arm.matched}" for arm in study.arms.values() if arm.matched]
     notes += _objective_notes(study)
+    notes += _token_notes(study)
     notes += _checkpoint_notes(study)
-    notes += [*gathered.notes, *_remarks(study, record.get("declared"), planned, gathered)]
+    notes += data_notes(study, gathered)
+    notes += _budget_notes(study)
+    notes += [*_remarks(study, record.get("declared"), planned, gathered)]
     notes += [
         f"arm '{arm}' has {len(seeds)} of {len(study.recipe.seeds)} seeds"
         for arm, seeds in gathered.seeds.items()
@@ -111,6 +123,7 @@ def _study(
         "created": record.get("created", ""),
         "recipe": yaml.safe_dump(_without_folders(study.content), sort_keys=False),
         "notes": notes,
+        "deviations": {name: list(said) for name, said in gathered.deviations.items()},
     }
 
 
@@ -123,6 +136,43 @@ def _objective_notes(study: Study) -> list[str]:
         f"next-token arms ({', '.join(causal)}) predict a base from what precedes it, none of it"
         " hidden; the other arms from both sides, hidden bases left out. Their held-out scores are"
         " on the same bases, but answer different questions"
+    ]
+
+
+def _budget_notes(study: Study) -> list[str]:
+    """Say how the networks among the baselines were trained, where there are any."""
+    used = {name for card in study.cards for name in card.baselines} & {*TRAINED_BASELINES}
+    if not used:
+        return []
+    rates = len(study.baseline.settings.finetune.rates)
+    config = with_budget(rates)
+    listed = ", ".join(f"{rate:g}" for rate in config.rates)
+    tried = "learning rates" if rates > 1 else "learning rate"
+    return [
+        f"networks among the baselines ({', '.join(sorted(used))}) trained on the task alone: at"
+        f" most {config.epochs} epochs in batches of {config.batch_size}, until {config.patience}"
+        f" epochs were no better on validation; {tried} {listed}, as many as an arm may try"
+    ]
+
+
+def _token_notes(study: Study) -> list[str]:
+    """Say of arms that read longer tokens what their numbers are of."""
+    found = {
+        arm.name: arm.settings.data.tokenizer
+        for arm in study.trained
+        if arm.settings.data.tokenizer != CHARACTER
+    }
+    if not found:
+        return []
+    listed = ", ".join(
+        f"{name}: {Path(tokens).name if file_of(tokens) else tokens}"
+        for name, tokens in found.items()
+    )
+    return [
+        f"some arms read tokens of several bases ({listed}). Budgets are in bases, so that all arms"
+        " saw the same bases in the same steps, with fewer tokens for less computation; held-out"
+        " scores are of the same hidden bases, token probabilities added up by the base. Losses and"
+        " accuracies of learning curves are of tokens, and not comparable between these arms"
     ]
 
 
@@ -144,7 +194,7 @@ def _remarks(
     study: Study, declared: Any, planned: Sequence[tuple[str, str]], gathered: Gathered
 ) -> list[str]:
     """Return what a reader must know about how the study was made."""
-    remarks = []
+    remarks = [*study.skipped]
     now = settings.plain(study.recipe.comparison)
     if declared is not None and declared != now:
         changed = sorted(key for key in now if declared.get(key) != now[key])
@@ -153,7 +203,7 @@ def _remarks(
             f"how arms are compared was changed after the study had begun; at first {first}"
         )
     for row in study.recipe.comparison.planned:
-        if tuple(row.split(":")) not in planned:
+        if "*" not in row and tuple(row.split(":")) not in planned:
             remarks.append(f"planned comparison {row} could not be made: there are no such scores")
     if len(gathered.environments) > 1:
         remarks.append(
@@ -165,13 +215,7 @@ def _remarks(
 
 def _without_folders(content: Mapping[str, Any]) -> dict[str, Any]:
     """Name files in the recipe without this machine's folders: a report is read elsewhere."""
-    shown = dict(content)
-    data = dict((shown.get("shared") or {}).get("data") or {})
-    for key in ("genome", "repeat_bed"):
-        if data.get(key):
-            data[key] = Path(data[key]).name
-    if data:
-        shown["shared"] = {**shown["shared"], "data": data}
+    shown = with_data_files(content, lambda path: Path(str(path)).name)
     shown = with_places(shown, lambda folder: Path(str(folder)).name)
     for key in ("tasks_root", "suite"):
         if shown.get(key):
@@ -187,7 +231,8 @@ def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.Dat
         states = [gathered.states[arm.name, seed] for seed in study.recipe.seeds]
 
         def mean(key: str, records: list[Any] = records) -> float:
-            known = [record[key] for record in records if record[key] is not None]
+            found = [record.get(key) for record in records]
+            known = [value for value in found if value is not None]
             return float(np.mean(known)) if known else np.nan
 
         peaks = [record["peak_memory_mib"] for record in records if arm.source is None]
@@ -201,6 +246,7 @@ def _arms(study: Study, gathered: Gathered, references: Sequence[str]) -> pd.Dat
                 "tokens": mean("tokens"),
                 "train_seconds": mean("seconds"),
                 "tokens_per_second": mean("tokens_per_second"),
+                "tokens_per_base": mean("tokens_per_base"),
                 "peak_memory_mib": max(peaks, default=np.nan),
                 "padding_fraction": mean("padding_fraction"),
                 **_steadiness(records if arm.source is None else []),
@@ -229,18 +275,20 @@ def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, floa
         rate = records[0]["tokens_per_base"] if records else np.nan
         tokens = max(1, round(length * rate)) if records else 1
         return {"flops_per_base": rate * flops_per_base(model, tokens).forward_total}
-    flops = flops_per_base(model, length)
+    rate = records[0].get("tokens_per_base", 1.0) if records else 1.0
+    tokens = max(1, round(length * rate))
+    flops = flops_per_base(model, tokens)
     row = {
-        "flops_per_base": flops.forward_total,
-        "training_flops_per_base": flops.training_total,
-        "training_flops": training_flops(arm.settings),
+        "flops_per_base": rate * flops.forward_total,
+        "training_flops_per_base": rate * flops.training_total,
+        "training_flops": training_flops(arm.settings, rate),
     }
     if not records:
         return row
     memory = training_memory(
         model,
         rows=max(1, arm.settings.budget.tokens_per_step // length),
-        length=length,
+        length=tokens,
         precision="bf16" if str(records[0].get("precision")).startswith("bf16") else "32",
         checkpointing=arm.settings.trainer.activation_checkpointing,
     )
@@ -252,11 +300,11 @@ def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, floa
 
 def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:
     """Describe where the numbers come from: versions, commit, machine, data, runs."""
-    genome, split = study.genome, study.split
+    genome, split, data = study.genome, study.split, study.baseline.settings.data
     return {
         **environment(),
         "data": {
-            "genome": Path(study.baseline.settings.data.genome).name,
+            "genome": ", ".join(Path(one.genome).name for one in data.members.values()),
             "digest": genome.digest,
             "chromosomes": {name: genome.digests[name] for name in genome.names},
             "train": list(split.train),

@@ -2,13 +2,14 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from lightning_dna.errors import ConfigError
+from lightning_dna.errors import ConfigError, unknown_name
+from lightning_dna.study.cluster import RayOptions, run_on_cluster
 from lightning_dna.study.executors import (
     Job,
     Outcome,
@@ -17,8 +18,9 @@ from lightning_dna.study.executors import (
     summary,
     work_through,
 )
-from lightning_dna.study.ledger import CellFolder
-from lightning_dna.study.scoring import Scorer
+from lightning_dna.study.journal import Journal
+from lightning_dna.study.ledger import CellFolder, State
+from lightning_dna.study.scoring import Scorer, device_of
 from lightning_dna.study.study import Cell, Study, open_study, record_study
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.training.run import RECORD, WEIGHTS
@@ -34,8 +36,15 @@ def study_jobs(study: Study, scorer: Scorer, folder: Path) -> list[Job]:
             jobs.append(Job(name=f"baselines of {card.name}", folder=place, work=work))
     for cell in study.cells():
         place = cell_folder(scorer, folder, cell)
-        work = partial(_work_cell, scorer, cell, place.folder)
-        jobs.append(Job(name=cell.name, folder=place, work=work))
+        jobs.append(
+            Job(
+                name=cell.name,
+                folder=place,
+                work=partial(_work_cell, scorer, cell, place),
+                device=device_of(cell),
+                smaller=partial(_can_shrink, cell, place.folder),
+            )
+        )
     return jobs
 
 
@@ -44,9 +53,18 @@ def _work_baselines(scorer: Scorer, card: TaskCard, folder: Path, progress: bool
     scorer.score_baselines(card, folder)
 
 
-def _work_cell(scorer: Scorer, cell: Cell, folder: Path, progress: bool) -> None:
-    """Train and score one cell."""
-    scorer.work(cell, folder, progress=progress)
+def _work_cell(scorer: Scorer, cell: Cell, place: CellFolder, progress: bool) -> None:
+    """Train and score one cell; each time it ran out of memory, in parts half as large."""
+    times = sum(attempt.outcome == State.OUT_OF_MEMORY for attempt in place.attempts())
+    scorer.work(cell, place.folder, progress=progress, microbatches=2**times)
+
+
+def _can_shrink(cell: Cell, folder: Path, times: int) -> bool:
+    """Tell whether a training that ran out of memory so often can be cut into smaller parts."""
+    if cell.arm.source is not None or (folder / WEIGHTS).is_file():
+        return False  # it is not the training that lacks memory
+    rows = cell.run.budget.tokens_per_step // cell.run.data.length
+    return bool(2**times <= rows)
 
 
 def cell_folder(scorer: Scorer, folder: Path, cell: Cell) -> CellFolder:
@@ -56,13 +74,24 @@ def cell_folder(scorer: Scorer, folder: Path, cell: Cell) -> CellFolder:
     return CellFolder(folder / "runs" / cell.run_id, (*trained, RECORD, *tables))
 
 
-def execute(study: Study, folder: Path, *, workers: int) -> Outcome:
+def execute(
+    study: Study,
+    folder: Path,
+    *,
+    workers: int,
+    only: Sequence[str] = (),
+    limit_hours: float | None = None,
+    cluster: RayOptions | None = None,
+) -> Outcome:
     """Run what is missing of a study.
 
     Args:
         study: The study.
         folder: Results folder; made when missing, continued when it holds this study.
-        workers: Processes; with 1 the work is done in this one.
+        workers: Processes; with 1 and without a limit the work is done in this one.
+        only: Names of the cells to run; all of them by default.
+        limit_hours: Longest time for one attempt at a cell, in worker processes.
+        cluster: A Ray cluster that does the work in place of this machine.
 
     Returns:
         How many jobs are done and failed.
@@ -73,59 +102,76 @@ def execute(study: Study, folder: Path, *, workers: int) -> Outcome:
     """
     if workers < 1:
         raise ConfigError(f"--workers is {workers}; allowed: 1 or more.")
+    if limit_hours is not None and not limit_hours > 0:
+        raise ConfigError(f"--cell-hours is {limit_hours}; allowed: above 0.")
+    if cluster is not None and (workers > 1 or limit_hours is not None):
+        raise ConfigError(
+            "--ray takes no --workers and no --cell-hours; the cluster has as many as it has cores."
+        )
     scorer = Scorer(study)
     scorer.check()
     record_study(study, folder)
-    jobs = study_jobs(study, scorer, folder)
+    jobs = _chosen(study_jobs(study, scorer, folder), only)
     if summary(jobs).done == len(jobs):
         return summary(jobs)
-    if workers == 1:
-        return work_through(jobs, progress=sys.stderr.isatty() or len(jobs) < 3)
+    if cluster is not None:
+        return run_on_cluster(study, jobs, folder, cluster)
+    if workers == 1 and limit_hours is None:
+        progress = sys.stderr.isatty() or len(jobs) < 3
+        return work_through(jobs, progress=progress, journal=journal_of(folder))
     threads = max(1, torch.get_num_threads() // workers)
     command = [sys.executable, "-m", "lightning_dna", "worker", str(folder)]
     return run_with_workers(
         jobs,
-        command=[*command, "--threads", str(threads), "--parent", str(os.getpid())],
+        command=[
+            *command,
+            *("--threads", str(threads), "--parent", str(os.getpid())),
+            *(word for name in only for word in ("--only", name)),
+        ],
         workers=min(workers, len(jobs)),
         log_folder=folder / "logs",
+        journal=journal_of(folder),
+        limit_seconds=None if limit_hours is None else 3600 * limit_hours,
     )
 
 
-def work(folder: Path, *, threads: int, parent: int) -> None:
+def journal_of(folder: Path) -> Journal:
+    """Return the journal of a results folder."""
+    return Journal(folder / "journal")
+
+
+def _chosen(jobs: list[Job], only: Sequence[str]) -> list[Job]:
+    """Return the jobs with these names, or all.
+
+    Raises:
+        ConfigError: If there is no such job.
+    """
+    names = [job.name for job in jobs]
+    for name in only:
+        if name not in names:
+            raise unknown_name("cell", name, names, where="--only")
+    return [job for job in jobs if not only or job.name in only]
+
+
+def work(folder: Path, *, threads: int, parent: int, only: Sequence[str] = ()) -> None:
     """Work through a study's jobs as one of several processes, until nothing is left.
 
     Args:
         folder: Results folder.
         threads: Threads of torch; 0 leaves its choice.
         parent: The runner's process id; when it is gone, so is this process.
+        only: Names of the cells to run; all of them by default.
     """
     die_with_parent(parent)
     if threads:
         torch.set_num_threads(threads)
     study = open_study(folder)
     scorer = Scorer(study)
-    work_through(study_jobs(study, scorer, folder), progress=False)
+    jobs = _chosen(study_jobs(study, scorer, folder), only)
+    work_through(jobs, progress=False, journal=journal_of(folder))
 
 
 def clear_failures(study: Study, folder: Path) -> int:
     """Make failed cells runnable again; returns how many."""
     jobs = study_jobs(study, Scorer(study), folder)
     return sum(job.folder.clear_failure() for job in jobs)
-
-
-def status_table(study: Study, folder: Path) -> str:
-    """Return one line for each cell: state, starts, and the failure if there is one."""
-    rows = []
-    for job in study_jobs(study, Scorer(study), folder):
-        failure = job.folder.failure() or {}
-        message = str(failure.get("message", "")).splitlines()
-        rows.append(
-            {
-                "cell": job.name,
-                "state": str(job.folder.state()),
-                "starts": len(job.folder.attempts()),
-                "folder": str(job.folder.folder.relative_to(folder)),
-                "failure": f"{failure['kind']}: {message[0] if message else ''}" if failure else "",
-            }
-        )
-    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))

@@ -6,21 +6,24 @@ decides its result: the resolved settings and the digest of the sequence, never 
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning_dna
 from lightning_dna import atomic, catalog, settings
-from lightning_dna.data.source import SIMULATED, open_genome
+from lightning_dna.data.source import open_genome, resolve_split
 from lightning_dna.errors import ConfigError, ResultsError, unknown_name
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
+from lightning_dna.study.data_files import with_data_files
 from lightning_dna.study.model_source import PretrainedSource, with_places
 from lightning_dna.study.recipe import Arm, Recipe, load_recipe, parse_recipe, resolve_arms
-from lightning_dna.study.views import compared_metrics
-from lightning_dna.tasks.card import TaskCard, load_suite
+from lightning_dna.study.recipe_sections import ComparisonConfig
+from lightning_dna.study.views import compared_metrics, planned_pairs
+from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.suites import available, load_suite
 from lightning_dna.training.config import RunConfig, deciding_settings
 
 FORMAT = 1
@@ -54,6 +57,7 @@ class Study:
         cards: The suite's task cards.
         genome: The genome that every arm is trained and scored on.
         split: Its chromosomes for training, validation and test.
+        skipped: A sentence on each task of the suite that is left out.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Study:
     cards: tuple[TaskCard, ...]
     genome: Genome
     split: ChromosomeSplit
+    skipped: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> Arm:
@@ -77,7 +82,7 @@ class Study:
     @property
     def tasks_root(self) -> Path | None:
         """The folder in which task files are looked up first."""
-        return Path(self.recipe.tasks_root) if self.recipe.tasks_root else None
+        return _folder(self.recipe.tasks_root)
 
     def cells(self) -> list[Cell]:
         """List all cells, seed by seed: an interrupted study has every arm of its first seeds."""
@@ -215,10 +220,15 @@ def _resolve(name: str, content: Mapping[str, Any], *, where: str) -> Study:
     recipe = parse_recipe(content, where=where)
     arms = resolve_arms(recipe, where=where)
     data = arms[recipe.baseline].settings.data
-    cards = load_suite(recipe.suite)
-    _check_against_cards(recipe, arms, cards, where=where)
+    suite = [recipe.tasks.of(card) for card in load_suite(recipe.suite)]
+    recipe = _without_default_plan(recipe, suite)
+    chosen, skipped = available(suite, _folder(recipe.tasks_root), recipe.suite_missing)
+    cards = [view for card in chosen for view in recipe.tasks.views(card)]
+    # A plan may name a task that is left out; the report says that its row could not be made.
+    declared = {view.name: view for card in (*suite, *chosen) for view in recipe.tasks.views(card)}
+    _check_against_cards(recipe, arms, tuple(declared.values()), where=where)
     genome = open_genome(data)
-    split = ChromosomeSplit.resolve(data.split, genome.lengths)
+    split = resolve_split(data, genome)
     return Study(
         name=name,
         recipe=recipe,
@@ -227,7 +237,25 @@ def _resolve(name: str, content: Mapping[str, Any], *, where: str) -> Study:
         cards=tuple(cards),
         genome=genome,
         split=split,
+        skipped=skipped,
     )
+
+
+def _without_default_plan(recipe: Recipe, suite: Sequence[TaskCard]) -> Recipe:
+    """Plan nothing where a recipe declares no plan and its suite has not the task of the default.
+
+    A plan that a recipe declares itself is checked against the suite instead.
+    """
+    default = ComparisonConfig().planned
+    named = {row.partition(":")[0].partition("/")[0] for row in default}
+    if recipe.comparison.planned != default or named <= {card.name for card in suite}:
+        return recipe
+    return replace(recipe, comparison=replace(recipe.comparison, planned=()))
+
+
+def _folder(name: str | None) -> Path | None:
+    """Return a folder as a path; nothing, or an empty name, is none."""
+    return Path(name) if name else None
 
 
 def _check_against_cards(
@@ -239,11 +267,17 @@ def _check_against_cards(
         ConfigError: If a planned comparison or a margin names what the suite does not measure, or
             an arm has the name of a baseline of a task.
     """
-    annotated = arms[recipe.baseline].settings.data.annotation is not None
-    measured = compared_metrics(cards, annotated=annotated)
+    data = arms[recipe.baseline].settings.data
+    annotated = any(one.annotation is not None for one in data.members.values())
+    measured = compared_metrics(cards, annotated=annotated, genomes=data.genomes)
+    place = f"{where}: comparison.planned"
     for row in recipe.comparison.planned:
-        task, _, metric = row.partition(":")
-        place = f"{where}: comparison.planned"
+        if "*" in row and not planned_pairs([row], measured):
+            raise ConfigError(
+                f"{place}: '{row}' fits nothing that the suite measures: "
+                f"{', '.join(f'{task}:{metrics[0]}' for task, metrics in measured.items())}."
+            )
+    for task, metric in planned_pairs(recipe.comparison.planned, measured):
         if task not in measured:
             raise unknown_name("task", task, measured, where=place)
         if metric not in measured[task]:
@@ -276,18 +310,7 @@ def _with_absolute_paths(content: Mapping[str, Any], beside: Path) -> dict[str, 
                 return os.path.abspath(candidate)  # noqa: PTH100 - links stay as the user wrote them
         return value
 
-    fixed = dict(content)
-    data = (fixed.get("shared") or {}).get("data")
-    if isinstance(data, Mapping):
-        paths = {
-            key: absolute(data[key])
-            for key in ("genome", "repeat_bed", "annotation")
-            if key in data
-        }
-        if paths.get("genome") and data["genome"] == SIMULATED:
-            del paths["genome"]
-        fixed["shared"] = {**fixed["shared"], "data": {**data, **paths}}
-    fixed = with_places(fixed, absolute)
+    fixed = with_places(with_data_files(content, absolute), absolute)
     if "tasks_root" in fixed:
         fixed["tasks_root"] = absolute(fixed["tasks_root"])
     suite = str(fixed.get("suite"))

@@ -8,12 +8,15 @@ minus held-out, which is a contrast of two example sets and is made in the compa
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lightning_dna.stats.predictions import Predictions
+from lightning_dna.study.label_groups import groups_of
+from lightning_dna.tasks.base import ScoresKind
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.strata import SEPARATOR, annotated_names
 
@@ -24,7 +27,7 @@ _SUMS = ["masked", "correct", "nats"]
 
 
 def compared_metrics(
-    cards: Iterable[TaskCard], *, annotated: bool = False
+    cards: Iterable[TaskCard], *, annotated: bool = False, genomes: Iterable[str] = ()
 ) -> dict[str, tuple[str, ...]]:
     """Return the views that a suite can have, each with the metrics that are compared on it.
 
@@ -32,6 +35,7 @@ def compared_metrics(
         cards: The suite's cards.
         annotated: Whether held-out bases are told apart by an annotation. Classes of repeats are
             not listed: which there are is known when their file is read.
+        genomes: Names of several genomes: each is a view of its own.
 
     Example:
         >>> card = TaskCard(name="bases", kind="heldout_mlm", title="x", train_windows=False)
@@ -40,13 +44,44 @@ def compared_metrics(
     """
     found: dict[str, tuple[str, ...]] = {}
     for card in cards:
-        if card.kind == "heldout_mlm":
+        if card.rules.by_window:
             parts = ("", "/repeat", "/unique", *(("/train", "/gap") if card.train_windows else ()))
-            parts += tuple(f"/{name}" for name in annotated_names()) if annotated else ()
+            names = (*(annotated_names() if annotated else ()), *genomes)
+            parts += tuple(f"/{name}" for name in names)
             found |= {f"{card.name}{part}": COMPARED_MLM for part in parts}
         else:
-            found |= {f"{card.name}/{way}": card.metrics for way in card.ways}
+            tables = [table_name(card.name, table) for table in card.tables]
+            groups = [f"{name}/{group}" for name in tables for group in groups_of(card)]
+            found |= dict.fromkeys([*tables, *groups], card.metrics)
     return found
+
+
+def planned_pairs(
+    rows: Iterable[str], measured: Mapping[str, Sequence[str]]
+) -> list[tuple[str, str]]:
+    """Return planned comparisons as (task, metric), with ``*`` filled in from what is measured.
+
+    A row without ``*`` is returned as it stands, measured or not; a pair is returned once.
+
+    Example:
+        >>> planned_pairs(["*/full:mcc"], {"a/full": ("mcc",), "a/frozen": ("mcc",)})
+        [('a/full', 'mcc')]
+    """
+    found: dict[tuple[str, str], None] = {}
+    for row in rows:
+        task, _, metric = row.partition(":")
+        if "*" not in row:
+            found[task, metric] = None
+            continue
+        for name, metrics in measured.items():
+            if fnmatchcase(name, task):
+                found |= {(name, one): None for one in metrics if fnmatchcase(one, metric)}
+    return list(found)
+
+
+def table_name(card: str, table: str | None) -> str:
+    """Return the name that one of a card's tables has as a task of the statistics."""
+    return card if table is None else f"{card}/{table}"
 
 
 def mlm_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
@@ -120,11 +155,12 @@ def mlm_predictions(task: str, frame: pd.DataFrame) -> list[Predictions]:
     return predictions
 
 
-def classification_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
-    """Return classification scores by task.
+def example_views(scores: pd.DataFrame, kind: ScoresKind) -> dict[str, list[Predictions]]:
+    """Return scores of examples by task.
 
     Args:
-        scores: Rows of ``task, variant, seed, example_id, cluster_id, label, prediction, score``.
+        scores: A table of one of the kinds in ``tasks/base.py``, but not of windows.
+        kind: Its kind, which says what the columns hold.
     """
     views: dict[str, list[Predictions]] = {}
     for task, frame in scores.groupby("task", sort=False):
@@ -138,11 +174,26 @@ def classification_views(scores: pd.DataFrame) -> dict[str, list[Predictions]]:
                     seed=seed,
                     example_id=rows["example_id"].to_numpy(dtype=str),
                     cluster_id=rows["cluster_id"].to_numpy(dtype=str),
-                    y_true=rows["label"].to_numpy(np.int64),
-                    y_pred=rows["prediction"].to_numpy(np.int64),
+                    **_said(rows, kind),
                 )
             )
     return views
+
+
+def _said(rows: pd.DataFrame, kind: ScoresKind) -> dict[str, Any]:
+    """Return what a table says of its examples, as fields of predictions."""
+    if kind == "classification":
+        true, predicted = rows["label"], rows["prediction"]
+        return {"y_true": true.to_numpy(np.int64), "y_pred": predicted.to_numpy(np.int64)}
+    if kind == "ranking":
+        return {
+            "y_true": rows["label"].to_numpy(np.int64),
+            "y_score": rows["score"].to_numpy(np.float64),
+        }
+    if kind == "multilabel":
+        return {"labels": np.stack([*rows["labels"]]), "label_scores": np.stack([*rows["scores"]])}
+    counts = [np.stack([*rows[name]]) for name in ("hits", "predicted", "true")]
+    return {"counts": np.stack(counts, axis=1)}
 
 
 def _variant_and_seed(key: Any) -> tuple[str, int]:

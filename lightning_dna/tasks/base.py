@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from lightning_dna.atomic import replacing
 from lightning_dna.errors import ResultsError
 
-ScoresKind = Literal["mlm", "classification"]
+ScoresKind = Literal["mlm", "classification", "ranking", "multilabel", "per_position"]
 
 SCHEMA_VERSION = 1
 _METADATA_KEY = b"lightning_dna.scores"
@@ -45,16 +45,45 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "score": "number",
         "split": "text",
     },
+    "ranking": {
+        "task": "text",
+        "variant": "text",
+        "seed": "count",
+        "example_id": "text",
+        "cluster_id": "text",
+        "label": "count",
+        "score": "number",
+    },
+    "multilabel": {
+        "task": "text",
+        "variant": "text",
+        "seed": "count",
+        "example_id": "text",
+        "cluster_id": "text",
+        "labels": "booleans",
+        "scores": "numbers",
+    },
+    "per_position": {
+        "task": "text",
+        "variant": "text",
+        "seed": "count",
+        "example_id": "text",
+        "cluster_id": "text",
+        "hits": "counts",
+        "predicted": "counts",
+        "true": "counts",
+    },
 }
 _ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
     "mlm": {"part": ("train", "test")},
     "classification": {"split": ("test",)},
+    "ranking": {},
+    "multilabel": {},
+    "per_position": {},
 }
 _STRATA = ("repeat", "unique")  # further names may follow, see `lightning_dna.tasks.strata`
-_KEYS = {
-    "mlm": ["task", "variant", "seed", "part", "example_id", "stratum"],
-    "classification": ["task", "variant", "seed", "example_id"],
-}
+_EXAMPLE = ["task", "variant", "seed", "example_id"]
+_KEYS = {"mlm": ["task", "variant", "seed", "part", "example_id", "stratum"]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +98,21 @@ class Scores:
     ``classification``: one row per example: ``task, variant, seed, example_id, cluster_id, label,
     prediction, score`` (P(class 1) if there are two classes, else NaN), ``split`` (test).
 
+    ``ranking``: one row per example: ``task, variant, seed, example_id, cluster_id, label`` (0 | 1,
+    1 is the positive class), ``score`` (any finite number, the greater the more positive).
+
+    ``multilabel``: one row per example: ``task, variant, seed, example_id, cluster_id``,
+    ``labels`` (one boolean for each label of the task, in its order), ``scores`` (as many finite
+    numbers, the greater the more positive; kept as float32).
+
+    ``per_position``: one row per sequence, whose positions are not independent of each other:
+    ``task, variant, seed, example_id, cluster_id``, and for each class of the task the number of
+    positions that are ``hits`` (predicted and true), ``predicted`` and ``true``.
+
     Args:
         frame: The table. Columns may come in any order and any integer or text type; they are put
             into the order above as ``int64``, ``float64`` and text.
-        kind: Which of the two.
+        kind: Which of these.
 
     Raises:
         ResultsError: If there is no row, a column is missing, unknown or of the wrong type, a value
@@ -156,18 +196,23 @@ def _checked(frame: pd.DataFrame, kind: ScoresKind) -> pd.DataFrame:
     )
     for name, allowed in _ALLOWED[kind].items():
         _refuse(checked, ~checked[name].isin(allowed), f"{name} must be one of {allowed}", kind)
-    if kind == "mlm":
-        _check_mlm(checked)
-    else:
-        score = checked["score"]
-        _refuse(checked, (score < 0) | (score > 1), "score must be in [0, 1] or NaN", kind)
-    _refuse(
-        checked,
-        checked.duplicated(_KEYS[kind]),
-        f"one row for each {', '.join(_KEYS[kind])}",
-        kind,
-    )
+    _RULES[kind](checked)
+    keys = _KEYS.get(kind, _EXAMPLE)
+    _refuse(checked, checked.duplicated(keys), f"one row for each {', '.join(keys)}", kind)
     return checked
+
+
+def _check_classification(frame: pd.DataFrame) -> None:
+    """Check probabilities of class 1."""
+    score = frame["score"]
+    wrong = (score < 0) | (score > 1)
+    _refuse(frame, wrong, "score must be in [0, 1] or NaN", "classification")
+
+
+def _check_ranking(frame: pd.DataFrame) -> None:
+    """Check that labels are 0 or 1 and scores finite."""
+    _refuse(frame, frame["label"] > 1, "label must be 0 or 1", "ranking")
+    _refuse(frame, ~np.isfinite(frame["score"]), "score must be finite", "ranking")
 
 
 def _check_mlm(frame: pd.DataFrame) -> None:
@@ -216,6 +261,42 @@ def _number(column: "pd.Series[float]", kind: str) -> "pd.Series[float]":
     return column.reset_index(drop=True).astype("float64")
 
 
+def _check_multilabel(frame: pd.DataFrame) -> None:
+    """Check that every row has one finite score for each label, and every task one width."""
+    _check_width(frame, ["labels", "scores"], "multilabel")
+    finite = [bool(np.isfinite(row).all()) for row in frame["scores"]]
+    _refuse(frame, ~pd.Series(finite), "scores must be finite", "multilabel")
+
+
+def _check_per_position(frame: pd.DataFrame) -> None:
+    """Check that the counts of every row can come from one sequence."""
+    _check_width(frame, ["hits", "predicted", "true"], "per_position")
+    hits, predicted, true = (
+        [column.sum() if name != "hits" else column for column in frame[name]]
+        for name in ("hits", "predicted", "true")
+    )
+    unequal = np.asarray(predicted) != np.asarray(true)
+    _refuse(
+        frame,
+        pd.Series(unequal),
+        "predicted and true must count the same positions",
+        "per_position",
+    )
+    above = [
+        bool((one > np.minimum(row, other)).any())
+        for one, row, other in zip(hits, frame["predicted"], frame["true"], strict=True)
+    ]
+    _refuse(frame, pd.Series(above), "hits cannot exceed predicted or true", "per_position")
+
+
+def _check_width(frame: pd.DataFrame, columns: list[str], kind: str) -> None:
+    """Refuse rows of another width than the first row of their task, and rows without any."""
+    widths = pd.DataFrame({name: frame[name].map(len) for name in columns})
+    first = widths[columns[0]].groupby(frame["task"]).transform("first")
+    wrong = widths.ne(first, axis=0).any(axis=1) | (first == 0)
+    _refuse(frame, wrong, f"{' and '.join(columns)} must have one entry for each label", kind)
+
+
 def _refuse(frame: pd.DataFrame, wrong: "pd.Series[bool]", rule: str, kind: str) -> None:
     """Raise, naming the first rows for which a flag is set."""
     if wrong.any():
@@ -224,8 +305,35 @@ def _refuse(frame: pd.DataFrame, wrong: "pd.Series[bool]", rule: str, kind: str)
         raise ResultsError(f"{kind} scores: {rule}; {int(wrong.sum())} rows do not: {shown}.")
 
 
+def _rows_of(dtype: type[np.generic], kinds: str) -> Callable[..., pd.Series]:
+    """Return a check of columns whose entries are one-dimensional arrays."""
+
+    def check(column: pd.Series, kind: str) -> pd.Series:
+        rows = [np.asarray(value) for value in column]
+        wrong = [row for row in rows if row.ndim != 1 or row.dtype.kind not in kinds]
+        if wrong or (dtype is np.int64 and any((row < 0).any() for row in rows)):
+            raise ResultsError(
+                f"{kind} scores: column '{column.name}' must hold a list of "
+                f"{np.dtype(dtype).name} in every row, counts of 0 or more; found "
+                f"{wrong[0].dtype if wrong else 'a negative count'}."
+            )
+        return pd.Series([row.astype(dtype, copy=False) for row in rows], dtype=object)
+
+    return check
+
+
 _CHECKERS: dict[str, Callable[..., pd.Series]] = {
     "text": _text,
     "count": _count,
     "number": _number,
+    "booleans": _rows_of(np.bool_, "b"),
+    "numbers": _rows_of(np.float32, "f"),
+    "counts": _rows_of(np.int64, "iu"),
+}
+_RULES: dict[str, Callable[[pd.DataFrame], None]] = {
+    "mlm": _check_mlm,
+    "classification": _check_classification,
+    "ranking": _check_ranking,
+    "multilabel": _check_multilabel,
+    "per_position": _check_per_position,
 }

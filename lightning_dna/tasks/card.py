@@ -1,54 +1,35 @@
-"""Task cards and suites: one YAML file says what a task is; nothing about a task is in code.
+"""Task cards: one YAML file says what a task is; nothing about a task is in code.
 
 No torch here: the command line lists and checks cards without it.
 """
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from lightning_dna import catalog
 from lightning_dna.errors import ConfigError, unknown_name
 from lightning_dna.genome.simulated_tasks import SIMULATED_TASKS
 from lightning_dna.settings import build, load_yaml
-from lightning_dna.stats.metrics import METRICS
-
-TaskKind = Literal["heldout_mlm", "classification", "simulated_classification"]
-Way = Literal["frozen", "full", "scratch", "random"]
-
-MAX_MARKOV_ORDER = 5
-HELDOUT_METRICS = ("mlm_accuracy", "bits_per_base", "cross_entropy")
-CLASSIFICATION_METRICS = tuple(name for name, row in METRICS.items() if row.kind == "cells")
-HELDOUT_BASELINES = (
-    "majority",
-    *(f"markov_{order}" for order in range(1, MAX_MARKOV_ORDER + 1)),
+from lightning_dna.tasks.card_files import Carve, Split, check_files, check_layout, check_sums
+from lightning_dna.tasks.card_kinds import CARD_KINDS, CardKind, TaskKind
+from lightning_dna.tasks.regions import Regions, check_region_card
+from lightning_dna.tasks.species_source import SpeciesSource, check_species_card
+from lightning_dna.tasks.variant_source import (
+    DEFAULT_SCORES,
+    SCORES,
+    VariantScore,
+    VariantSource,
+    check_variant_card,
 )
-# Networks: trained from random initial weights, so that every seed has its own.
-TRAINED_BASELINES = ("onehot_cnn", "gb_cnn", "gb_cnn_fixed", "convnova_like", "enformer_like")
-CLASSIFICATION_BASELINES = ("majority", "kmer_logistic", *TRAINED_BASELINES)
+
+Layout = Literal["csv", "parquet", "fasta", "classes"]
+Unit = Literal["example", "cluster", "chromosome", "homology", "gene", "exon"]
+Way = Literal["frozen", "frozen_cnn", "full", "lora", "ia3", "soft_prompt", "scratch", "random"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_OWN_FIELDS: Mapping[str, frozenset[str]] = {
-    "heldout_mlm": frozenset(
-        [
-            "window_length",
-            "mask_fraction",
-            "mask_seed",
-            "max_windows",
-            "cluster_length",
-            "train_windows",
-        ]
-    ),
-    "classification": frozenset(
-        ["ways", "files", "carve", "labels", "max_train", "sequence_length"]
-    ),
-    "simulated_classification": frozenset(
-        ["ways", "simulated", "n_train", "n_valid", "n_test", "length", "seed"]
-    ),
-}
 _AT_LEAST = {
     "version": 1,
     "window_length": 8,
@@ -57,42 +38,13 @@ _AT_LEAST = {
     "cluster_length": 1,
     "max_train": 1,
     "sequence_length": 1,
+    "folds": 2,
     "n_train": 1,
     "n_valid": 1,
     "n_test": 1,
     "length": 1,
     "seed": 0,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Carve:
-    """A part that the files do not hold and that is cut from another one; never from ``test``.
-
-    Args:
-        part: The part to make.
-        source: The part it is cut from, which keeps the rest.
-        fraction: Share of the source's examples that go to ``part``, in (0, 1).
-        seed: Seed of the choice, 0 or more.
-
-    Raises:
-        ConfigError: If a value is not allowed.
-    """
-
-    part: Literal["train", "valid"] = "valid"
-    source: Literal["train", "valid"] = "train"
-    fraction: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.part == self.source:
-            raise ConfigError(
-                f"carve.part and carve.source are both '{self.part}'; a part is cut from another."
-            )
-        if not 0.0 < self.fraction < 1.0:
-            raise ConfigError(f"carve.fraction is {self.fraction}; allowed: (0, 1).")
-        if self.seed < 0:
-            raise ConfigError(f"carve.seed is {self.seed}; allowed: 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +65,16 @@ class TaskCard:
         licence: Licence of the data.
         citation: Who made the task.
         url: Where the data come from.
+        source: Name of the data source that ``lightning-dna data get`` fetches the files from.
+        sha256: Entry of ``files`` to the checksum of its file, as it lies or unpacked from gzip;
+            of a folder, that of the list that ``sha256sum`` writes of its files, sorted. Checked
+            when the file is read.
+        unit: What is resampled, and what the cluster ids of the scores are: ``example`` (each for
+            itself, or the column ``cluster``), ``chromosome`` (needs coordinates), ``homology``
+            (sequences that share stretches, on either strand), or what the column ``cluster``
+            holds: ``cluster``, ``gene``, ``exon``.
+        supersedes: Name of the card that this one corrects.
+        deviation: How the card departs from the published task; printed with every result.
         metrics: Metrics to report. Default: ``mlm_accuracy`` and ``bits_per_base`` for
             ``heldout_mlm``, ``mcc`` and ``accuracy`` otherwise.
         baselines: Baselines scored beside the arms: ``majority`` and ``markov_1`` to ``markov_5``
@@ -129,15 +91,34 @@ class TaskCard:
         train_windows: Whether windows of the training chromosomes are scored too, as many as of
             the test chromosomes, for the gap between seen and held-out sequence.
         ways: How a classifier is made from a model: ``frozen`` (linear probe on the pretrained
-            weights), ``full`` (all weights fine-tuned), and the controls ``random`` (probe on
-            initial weights) and ``scratch`` (all weights, from the initial ones).
-        files: Part (``train``, ``valid``, ``test``) to CSV file with the columns ``sequence`` and
-            ``label``; or ``{"all": file}`` with a further column ``split``. Relative paths are
-            looked up in the recipe's ``tasks_root``, then in ``folder``.
+            weights), ``frozen_cnn`` (BEND's two-layer CNN on their states), ``full`` (all weights
+            fine-tuned), ``lora`` and ``ia3`` (small changes of them), ``soft_prompt`` (vectors in
+            front), and the controls ``random`` (probe on initial weights) and ``scratch`` (all
+            weights, from the initial ones).
+        files: Part (``train``, ``valid``, ``test``) to file; or ``{"all": file}`` with a further
+            column ``split``. Relative paths are looked up in the recipe's ``tasks_root``, then in
+            ``folder``, as they stand, with ``.gz``, and with the ending of another table.
+        layout: What ``files`` are: ``csv`` (columns ``sequence`` and ``label``), ``parquet`` (the
+            same), ``fasta`` (header lines ``>name|label``), or ``classes``: a folder with an entry
+            for each class, either a folder of ``.txt`` files with a sequence each or a CSV file of
+            intervals (``id,region,start,end,strand``) on ``reference``.
+        reference: FASTA file of the intervals, one for all classes or one for each.
+        folds: Number of folds of a cross-validation; ``None``: one split.
+        split: Which examples train and test: ``original``, or a view of `split_views`, whose name
+            then ends the card's, after an ``@``; a recipe makes such cards by ``tasks.splits``.
         carve: How to make the part that the files lack.
         labels: Labels in class order; ``None`` reads ``0, 1, ...``.
         max_train: At most this many training examples, a fixed choice; ``None`` for all.
         sequence_length: Longest sequence that the files may hold, in bases; ``None``: no limit.
+        regions: Of the kinds ``multilabel`` (labels of whole regions of a genome) and
+            ``per_position`` (a class for every base or bin of a region): layout, genome, labels.
+        species: Chromosomes, windows and protocol of a task of kind ``species`` (which species a
+            window is of); its ``files`` name one FASTA file for each species.
+        variants: How to read the file ``variants`` of a task of kind ``variant_effect``; its
+            ``files`` may also hold ``genome`` (FASTA; default: the study's) and ``annotation``.
+        scores: Which scores of a variant are tables: ``llr``, ``unmasked_llr``,
+            ``embedding_cosine``, ``embedding_l2``, ``embedding_cosine_mean``,
+            ``embedding_l2_mean``.
         simulated: Name of the simulated task.
         n_train: Simulated training examples.
         n_valid: Simulated validation examples.
@@ -162,6 +143,11 @@ class TaskCard:
     licence: str = ""
     citation: str = ""
     url: str = ""
+    source: str | None = None
+    sha256: dict[str, str] | None = None
+    unit: Unit = "example"
+    supersedes: str | None = None
+    deviation: str = ""
     metrics: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
 
@@ -174,10 +160,21 @@ class TaskCard:
 
     ways: tuple[Way, ...] = ("frozen", "full")
     files: dict[str, str] | None = None
+    layout: Layout = "csv"
+    reference: str | dict[str, str] | None = None
+    folds: int | None = None
+    split: Split = "original"
     carve: Carve | None = None
     labels: tuple[str, ...] | None = None
     max_train: int | None = None
     sequence_length: int | None = None
+
+    regions: Regions | None = None
+
+    species: SpeciesSource | None = None
+
+    variants: VariantSource | None = None
+    scores: tuple[VariantScore, ...] = DEFAULT_SCORES
 
     simulated: str | None = None
     n_train: int = 2000
@@ -189,7 +186,13 @@ class TaskCard:
     folder: str | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        ending = "" if self.split == "original" else f"@{self.split}"
+        if not self.name.endswith(ending):
+            raise ConfigError(
+                f"split is '{self.split}', but name '{self.name}' does not end in '{ending}'; "
+                f"leave it out: tasks.splits in a recipe makes such cards."
+            )
+        if not _NAME.fullmatch(self.name.removesuffix(ending)):
             raise ConfigError(
                 f"name '{self.name}' is not allowed; use letters, digits, '_', '-' and '.', "
                 f"beginning with a letter or digit."
@@ -206,65 +209,50 @@ class TaskCard:
                 raise ConfigError(f"{field} is {value}; allowed: {lowest} or more.")
         if not 0.0 < self.mask_fraction < 1.0:
             raise ConfigError(f"mask_fraction is {self.mask_fraction}; allowed: (0, 1).")
-        if self.kind != "heldout_mlm":
+        if self.rules.tables == "ways":
             _check_list("ways", self.ways, get_args(Way))
         if self.kind == "classification":
-            self._check_files()
+            check_files(self.files, self.carve)
+            check_layout(self.layout, self.files or {}, self.labels, self.reference)
+        if self.kind in ("multilabel", "per_position"):
+            check_region_card(self.kind, self.regions, self.files, self.ways, self.metrics)
+        if self.kind == "variant_effect":
+            _check_list("scores", self.scores, SCORES)
+            check_variant_card(self.files, self.unit, self.baselines, self.variants)
+        if self.kind == "species":
+            check_species_card(self.files, self.unit, self.species)
+        check_sums(self.sha256, self.files)
         if self.kind == "simulated_classification":
             self._check_simulated()
 
     def _check_fields(self) -> None:
         """Refuse a field that another kind owns, unless it has its default."""
-        foreign = frozenset.union(*_OWN_FIELDS.values()) - _OWN_FIELDS[self.kind]
+        own = self.rules.fields
+        foreign = frozenset.union(*(row.fields for row in CARD_KINDS.values())) - own
         for field in dataclasses.fields(self):
             if field.name in foreign and getattr(self, field.name) != field.default:
                 raise ConfigError(
                     f"{field.name} has no meaning for a task of kind '{self.kind}'; its own keys "
-                    f"are {', '.join(sorted(_OWN_FIELDS[self.kind]))}."
+                    f"are {', '.join(sorted(own))}."
                 )
 
     def _check_metrics_and_baselines(self) -> None:
         """Fill in the kind's default metrics; refuse unknown and repeated names."""
-        heldout = self.kind == "heldout_mlm"
         if not self.metrics:
-            default = ("mlm_accuracy", "bits_per_base") if heldout else ("mcc", "accuracy")
-            object.__setattr__(self, "metrics", default)
-        _check_list("metrics", self.metrics, HELDOUT_METRICS if heldout else CLASSIFICATION_METRICS)
+            object.__setattr__(self, "metrics", self.rules.default_metrics)
+        _check_list("metrics", self.metrics, self.rules.metrics)
         if self.baselines:
-            _check_list(
-                "baselines",
-                self.baselines,
-                HELDOUT_BASELINES if heldout else CLASSIFICATION_BASELINES,
-            )
+            _check_list("baselines", self.baselines, self.rules.baselines)
 
-    def _check_files(self) -> None:
-        """Check that the files and the carved part make up train, valid and test."""
-        if not self.files:
-            raise ConfigError(
-                "files is missing; give a CSV file for each of train, valid and test, or one for "
-                "'all' with a column 'split'."
-            )
-        for part in self.files:
-            if part not in ("train", "valid", "test", "all"):
-                raise unknown_name("part", part, ("train", "valid", "test", "all"), where="files")
-        if "all" in self.files:
-            if len(self.files) > 1:
-                raise ConfigError("files has 'all' beside other parts; give one or the other.")
-            return  # which parts that file holds is known when it is read
-        present = set(self.files)
-        if self.carve is not None:
-            if self.carve.source not in present or self.carve.part in present:
-                raise ConfigError(
-                    f"carve makes '{self.carve.part}' from '{self.carve.source}', but files holds "
-                    f"{', '.join(sorted(present))}; the source must be a file and the part not."
-                )
-            present.add(self.carve.part)
-        missing = {"train", "valid", "test"} - present
-        if missing:
-            raise ConfigError(
-                f"files lacks {', '.join(sorted(missing))}; add the file, or carve train or valid "
-                f"from the other. The test part is never carved."
-            )
+    @property
+    def rules(self) -> CardKind:
+        """What a card of this kind may say."""
+        return CARD_KINDS[self.kind]
+
+    @property
+    def tables(self) -> tuple[str | None, ...]:
+        """The score tables of one arm: an entry for each way, or ``None`` for the only table."""
+        return (None,) if self.rules.tables is None else tuple(getattr(self, self.rules.tables))
 
     def _check_simulated(self) -> None:
         """Check the name of the simulated task and that its sequences can hold it."""
@@ -301,54 +289,6 @@ def load_card(name_or_path: str | Path, *, beside: Path | None = None) -> TaskCa
         if key not in content:
             raise ConfigError(f"{path}: key '{key}' is missing; every task card has one.")
     return build(TaskCard, {**content, "folder": str(path.parent)}, where=str(path))
-
-
-def load_suite(name_or_path: str | Path) -> list[TaskCard]:
-    """Read the cards of a suite, in its order.
-
-    A suite is a YAML file with a ``description`` and a list ``tasks`` of card names or of paths
-    relative to the suite's file.
-
-    Args:
-        name_or_path: A shipped name such as ``"core"``, or the path of a YAML file.
-
-    Raises:
-        ConfigError: If there is no such suite, it has other keys or no tasks, a task stands twice,
-            or a card is not valid.
-
-    Example:
-        >>> [card.name for card in load_suite("core")]
-        ['heldout_mlm']
-    """
-    path = catalog.resolve("suite", name_or_path)
-    content = load_yaml(path)
-    for key in content:
-        if key not in ("description", "tasks"):
-            raise unknown_name("key", str(key), ("description", "tasks"), where=str(path))
-    description = content.get("description", "")
-    if not isinstance(description, str):
-        raise ConfigError(f"{path}: key 'description' holds {description!r}; expected text.")
-    cards = [load_card(task, beside=path.parent) for task in _task_names(content, path)]
-    home: dict[str, str | None] = {}
-    for card in cards:
-        if card.name in home:
-            raise ConfigError(
-                f"{path}: key 'tasks': the task '{card.name}' stands twice; scores are told apart "
-                f"by task name, so each may stand once."
-            )
-        home[card.name] = card.folder
-    return cards
-
-
-def _task_names(content: Mapping[str, Any], path: Path) -> list[str]:
-    """Return the entries of a suite's task list, or refuse it."""
-    tasks = content.get("tasks")
-    if not isinstance(tasks, list) or not tasks or not all(isinstance(t, str) for t in tasks):
-        raise ConfigError(
-            f"{path}: key 'tasks' holds {tasks!r}; expected a list of one or more card names or "
-            f"paths."
-        )
-    return tasks
 
 
 def _check_list(field: str, values: tuple[str, ...], allowed: tuple[str, ...]) -> None:

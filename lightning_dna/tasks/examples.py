@@ -1,7 +1,8 @@
-"""The labelled examples of a task: read from CSV files or simulated, checked, and split.
+"""The labelled examples of a task: read from files or simulated, checked, and split.
 
-The columns of a file are ``sequence`` and ``label``, and optionally ``split``, ``id`` and
-``cluster``; others are ignored. Everything is refused that would give a score without meaning.
+Whatever the layout of the files, a row has a ``sequence`` and a ``label``, and optionally
+``split``, ``id``, ``cluster`` and coordinates. Everything is refused that would give a score
+without meaning.
 """
 
 import hashlib
@@ -15,10 +16,13 @@ from lightning_dna.data.examples import Examples, Indices
 from lightning_dna.errors import DataError
 from lightning_dna.genome.alphabet import CODE_BITS, Codes, encode
 from lightning_dna.genome.simulated_tasks import simulated_task
-from lightning_dna.tasks.card import Carve, TaskCard
-from lightning_dna.tasks.labelled_files import LabelledTable, find_files, read_labelled_table
+from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card_files import PARTS, Carve
+from lightning_dna.tasks.labelled_files import find_files, read_part
+from lightning_dna.tasks.layouts.places import places_of
+from lightning_dna.tasks.layouts.table import LabelledTable
+from lightning_dna.tasks.units import with_units
 
-PARTS = ("train", "valid", "test")
 _SPLIT_NAMES = {
     "train": "train",
     "valid": "valid",
@@ -69,7 +73,7 @@ def load_examples(card: TaskCard, tasks_root: Path | None = None) -> LabelledTas
     if card.kind == "simulated_classification":
         return _simulated(card)
     parts, classes = _parts_from_files(card, tasks_root)
-    notes: list[str] = []
+    notes = [card.deviation] if card.deviation else []
     if card.carve is not None and card.carve.part not in parts:
         parts |= _carve(parts, card.carve)
         notes.append(
@@ -121,8 +125,8 @@ def _parts_from_files(
 ) -> tuple[dict[str, Examples], tuple[str, ...]]:
     """Read all files of a card; return the parts they hold and the names of the classes."""
     paths = find_files(card, tasks_root)
-    tables = {part: read_labelled_table(path, split=part == "all") for part, path in paths.items()}
-    classes = card.labels or _classes_found(list(tables.values()))
+    tables = {part: read_part(card, part, path, tasks_root) for part, path in paths.items()}
+    classes = card.labels or _class_names(card, list(tables.values()))
     limit = card.sequence_length
     parts: dict[str, Examples] = {}
     for part, table in tables.items():
@@ -133,7 +137,7 @@ def _parts_from_files(
         for name, indices in _rows_by_split(table).items():
             parts[name] = examples.select(indices)
     _check_ids(parts)
-    return parts, classes
+    return with_units(parts, card.unit, task=card.name), classes
 
 
 def _examples(
@@ -142,6 +146,8 @@ def _examples(
     """Check and convert the rows of one file."""
     codes = _codes(table, sequence_length)
     ids = table.columns.get("id", [f"{part}:{row}" for row in range(len(codes))])
+    if table.place == "file" or table.codes is not None:
+        ids = [f"{part}:{name}" for name in ids]  # named within their part only
     clusters = table.columns.get("cluster")
     for name in ("id", "cluster"):
         empty = [row for row, value in enumerate(table.columns.get(name, [])) if not value]
@@ -152,6 +158,7 @@ def _examples(
         labels=_labels(table, classes),
         ids=tuple(ids),
         clusters=None if clusters is None else tuple(clusters),
+        coordinates=places_of(table, [len(row) for row in codes]),
     )
 
 
@@ -161,7 +168,25 @@ def _plain_codes(sequence: str) -> Codes:
 
 
 def _codes(table: LabelledTable, sequence_length: int | None) -> list[Codes]:
-    """Encode the sequences of a file."""
+    """Encode the sequences of a file, and check their lengths."""
+    codes = _encoded(table) if table.codes is None else table.codes
+    column = "sequence" if table.codes is None else "end"
+    empty = [row for row, sequence in enumerate(codes) if not len(sequence)]
+    if empty:
+        raise table.refuse(empty, column, "the sequence is empty; remove the row.")
+    long = [row for row, sequence in enumerate(codes) if len(sequence) > (sequence_length or 2**62)]
+    if long:
+        raise table.refuse(
+            long,
+            column,
+            f"{len(codes[long[0]])} bases, above the card's sequence_length {sequence_length}; "
+            f"shorten the sequence or correct the card.",
+        )
+    return codes
+
+
+def _encoded(table: LabelledTable) -> list[Codes]:
+    """Encode the sequences of a file that holds them as text."""
     codes: list[Codes] = []
     wrong: list[int] = []
     first = ""
@@ -173,18 +198,14 @@ def _codes(table: LabelledTable, sequence_length: int | None) -> list[Codes]:
             wrong.append(row)
     if wrong:
         raise table.refuse(wrong, "sequence", first)
-    empty = [row for row, sequence in enumerate(codes) if not len(sequence)]
-    if empty:
-        raise table.refuse(empty, "sequence", "the sequence is empty; remove the row.")
-    long = [row for row, sequence in enumerate(codes) if len(sequence) > (sequence_length or 2**62)]
-    if long:
-        raise table.refuse(
-            long,
-            "sequence",
-            f"{len(codes[long[0]])} bases, above the card's sequence_length {sequence_length}; "
-            f"shorten the sequence or correct the card.",
-        )
     return codes
+
+
+def _class_names(card: TaskCard, tables: list[LabelledTable]) -> tuple[str, ...]:
+    """Return the names of the classes of a card that does not list them."""
+    if card.layout != "classes":
+        return _classes_found(tables)
+    return tuple(sorted({label for table in tables for label in table.columns["label"]}))
 
 
 def _classes_found(tables: list[LabelledTable]) -> tuple[str, ...]:
@@ -256,14 +277,14 @@ def _check_ids(parts: dict[str, Examples]) -> None:
             seen.add(name)
 
 
-def _keys(examples: Examples) -> list[bytes]:
+def whole_keys(examples: Examples) -> list[bytes]:
     """Return what must stay together when a part is cut: the cluster, else the sequence itself."""
     if examples.clusters is not None:
         return [cluster.encode() for cluster in examples.clusters]
     return [codes.tobytes() for codes in examples.codes]
 
 
-def _ranked_by_class(examples: Examples, keys: list[bytes], seed: int) -> list[Indices]:
+def ranked_by_class(examples: Examples, keys: list[bytes], seed: int) -> list[Indices]:
     """Return the examples of each class in an order that only the seed and their keys decide."""
     salt = seed.to_bytes(16, "big")
     ranks = [hashlib.blake2b(key, digest_size=8, key=salt).digest() for key in keys]
@@ -277,9 +298,9 @@ def _carve(parts: dict[str, Examples], rule: Carve) -> dict[str, Examples]:
     if rule.source not in parts:
         raise DataError(f"carve: there is no {rule.source} part to cut {rule.part} from.")
     source = parts[rule.source]
-    keys = _keys(source)
+    keys = whole_keys(source)
     chosen: set[bytes] = set()
-    for members in _ranked_by_class(source, keys, rule.seed):
+    for members in ranked_by_class(source, keys, rule.seed):
         chosen |= {keys[index] for index in members[: round(rule.fraction * len(members))]}
     cut = np.array([key in chosen for key in keys])
     return {
@@ -290,7 +311,7 @@ def _carve(parts: dict[str, Examples], rule: Carve) -> dict[str, Examples]:
 
 def _sample(examples: Examples, size: int) -> Indices:
     """Choose some examples, the same share of every class, in their original order."""
-    by_class = _ranked_by_class(examples, [name.encode() for name in examples.ids], _MAX_TRAIN_SEED)
+    by_class = ranked_by_class(examples, [name.encode() for name in examples.ids], _MAX_TRAIN_SEED)
     # An example's place within its class, as a share: the smallest ones fill all classes evenly.
     places = np.concatenate([(np.arange(len(rows)) + 0.5) / len(rows) for rows in by_class])
     rows = np.concatenate(by_class)

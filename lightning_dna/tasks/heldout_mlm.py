@@ -21,6 +21,7 @@ from lightning_dna.data.windows import Windows, tile
 from lightning_dna.errors import ConfigError, DataError, unknown_name
 from lightning_dna.genome.alphabet import CODE_BITS, SOFT_MASK, Codes, N
 from lightning_dna.genome.fasta import Genome
+from lightning_dna.genome.joined import JoinedGenome, split_name
 from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.tasks.base import Scores
@@ -91,7 +92,8 @@ class HeldoutMLM:
     Windows cover the test chromosomes without overlap; repeats are always kept, whatever the study
     trains on, and are told apart by stratum; with `GenomeStrata` so are codon positions, exons,
     introns, GC content and classes of repeats. If the card says so, as many windows of the training
-    chromosomes, evenly spread, are scored too.
+    chromosomes, evenly spread, are scored too. Each of several genomes is scored so by itself, with
+    limits of its own.
 
     A masked model sees ``[MASK]`` at all hidden positions of a window. A next-token model sees the
     sequence as it is, and position i is predicted from the positions before i: from one side only,
@@ -154,10 +156,22 @@ class HeldoutMLM:
             raise unknown_name("part", part, ("train", "test"))
         if part not in self._windows:
             found = tile(self.genome, self.split.part(part), length=self.length)
-            limit = self.card.max_windows or len(found)
-            limit = min(limit, len(self.windows("test"))) if part == "train" else limit
-            self._windows[part] = found.select(_evenly_spread(len(found), limit))
+            held_out = None if part == "test" else self._by_genome(self.windows("test"))
+            chosen = []
+            for name, places in self._by_genome(found).items():
+                limit = self.card.max_windows or len(places)
+                if held_out is not None:
+                    limit = min(limit, len(held_out[name]))
+                chosen.append(places[_evenly_spread(len(places), limit)])
+            self._windows[part] = found.select(np.concatenate(chosen))
         return self._windows[part]
+
+    def _by_genome(self, windows: Windows) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the places of windows by genome; one genome alone has no name."""
+        if not isinstance(self.genome, JoinedGenome):
+            return {"": np.arange(len(windows))}
+        names = np.array([split_name(chrom)[0] for chrom in windows.chroms])[windows.chrom_index]
+        return {name: np.flatnonzero(names == name) for name in self.genome.members}
 
     def batches(self, part: Part, *, bases: int = TOKENS_PER_BATCH) -> Iterator[WindowBases]:
         """Read the windows of a part, about ``bases`` bases at a time.

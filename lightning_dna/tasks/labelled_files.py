@@ -1,134 +1,217 @@
-"""CSV files of labelled sequences: found, opened plain or gzip, and read as columns of text."""
+"""Files of labelled sequences: found, checked against their checksums, and read by their layout."""
 
-import csv
 import gzip
+import hashlib
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning_dna.errors import DataError
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.layouts.classes import read_classes
+from lightning_dna.tasks.layouts.fasta import read_fasta
+from lightning_dna.tasks.layouts.parquet import read_parquet
+from lightning_dna.tasks.layouts.shared_table import shared_table
+from lightning_dna.tasks.layouts.table import REQUIRED, LabelledTable, read_csv
 
-_REQUIRED = ("sequence", "label")
-_OPTIONAL = ("split", "id", "cluster")
-_LONGEST_FIELD = 2**31 - 1  # the csv module's own limit, 131,072, is shorter than some sequences
-_SHOWN = 5  # offending rows named in a message
+# The same table in another form is taken where the named one is not there: publishers change it.
+_ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "csv": (".csv", ".csv.gz"),
+    "parquet": (".parquet",),
+    "fasta": (".fna", ".fna.gz", ".fa", ".fa.gz", ".fasta", ".fasta.gz"),
+}
+_BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LabelledTable:
-    """The columns of one CSV file as text.
-
-    Attributes:
-        path: The file.
-        columns: Text of ``sequence`` and ``label``, and of ``split``, ``id`` and ``cluster`` where
-            the file has them, one entry for each row.
-        lines: Line of the file on which each row ends, from 1.
-    """
-
-    path: Path
-    columns: dict[str, list[str]]
-    lines: list[int]
-
-    def refuse(self, rows: Sequence[int], column: str, reason: str) -> DataError:
-        """Build the error for some rows of a column: file, column, first lines, reason."""
-        shown = ", ".join(str(self.lines[row]) for row in rows[:_SHOWN])
-        more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-        return DataError(f"{self.path}, column '{column}', line {shown}{more}: {reason}")
+def folders_of(card: TaskCard, tasks_root: Path | None) -> list[Path]:
+    """List the folders in which a card's relative paths are looked up, in order."""
+    named = [Path(folder) for folder in (tasks_root, card.folder) if folder is not None]
+    return named or [Path()]
 
 
 def find_files(card: TaskCard, tasks_root: Path | None) -> dict[str, Path]:
     """Find every file of a card, in ``tasks_root`` or else in the card's folder.
 
-    A name is tried as it stands and with ``.gz`` added.
+    A name is tried as it stands, with ``.gz`` added, and with the ending of another table
+    (``.csv``, ``.parquet``, ``.fna``, ``.fa``); then as rows of one table of all tasks, see
+    :mod:`lightning_dna.tasks.layouts.shared_table`.
 
     Returns:
-        Part (``train``, ``valid``, ``test`` or ``all``) to path.
+        Part (``train``, ``valid``, ``test`` or ``all``) to path: a file, or a folder if the layout
+        is ``classes``.
 
     Raises:
         DataError: If files are missing; all of them are named, and where they were looked for.
     """
-    folders = [Path(folder) for folder in (tasks_root, card.folder) if folder is not None]
-    folders = folders or [Path()]
-    found: dict[str, Path] = {}
-    missing: list[str] = []
-    for part, name in (card.files or {}).items():
-        # An absolute name replaces the folder that it is joined to.
-        plain = [folder / Path(name).expanduser() for folder in folders]
-        places = [place for path in plain for place in (path, path.with_name(f"{path.name}.gz"))]
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            missing.append(f"{part}: {name}")
-        else:
-            found[part] = path
+    found, missing = split_files(card, tasks_root)
     if missing:
+        names = "; ".join(f"{part}: {name}" for part, name in missing.items())
+        fetch = (
+            "" if card.source is None else f" `lightning-dna data get {card.source}` fetches them."
+        )
         raise DataError(
-            f"task '{card.name}': missing files: {'; '.join(missing)} (with or without .gz). "
-            f"Looked in {', '.join(map(str, folders))}. Put them there, or name their folder as "
-            f"tasks_root in the recipe."
+            f"task '{card.name}': missing files: {names} (with or without .gz). "
+            f"Looked in {', '.join(map(str, folders_of(card, tasks_root)))}. Put them there, or "
+            f"name their folder as tasks_root in the recipe.{fetch}"
         )
     return found
 
 
-def read_labelled_table(path: Path, *, split: bool) -> LabelledTable:
-    """Read a CSV file, plain or gzip, as text columns.
+def split_files(card: TaskCard, tasks_root: Path | None) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the files of a card that are there, and the names of those that are not, by part."""
+    found: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    for part, name in (card.files or {}).items():
+        path = find_place(name, folders_of(card, tasks_root), folder=card.layout == "classes")
+        if path is None:
+            missing[part] = name
+        else:
+            found[part] = path
+    return found, missing
+
+
+def find_place(name: str, folders: list[Path], *, folder: bool = False) -> Path | None:
+    """Find one file or folder; ``None`` if it is nowhere."""
+    # An absolute name replaces the folder that it is joined to.
+    plain = [place / Path(name).expanduser() for place in folders]
+    if folder:
+        return next((path for path in plain if path.is_dir()), None)
+    places = [place for path in plain for place in (path, path.with_name(f"{path.name}.gz"))]
+    for path in plain:
+        stem = _stem(path)
+        if stem is not None:
+            rest = [ending for endings in _ENDINGS.values() for ending in endings]
+            places += [path.with_name(f"{stem}{ending}") for ending in rest]
+    found = next((place for place in places if place.is_file()), None)
+    if found is not None:
+        return found
+    tables = (shared_table(path) for path in plain if _stem(path) is not None)
+    return next((table for table in tables if table is not None), None)
+
+
+def _stem(path: Path) -> str | None:
+    """Return a table's name without its ending; ``None`` if it has none that is known."""
+    for endings in _ENDINGS.values():
+        for ending in endings:
+            if path.name.endswith(ending):
+                return path.name.removesuffix(ending)
+    return None
+
+
+def form_of(path: Path, layout: str) -> str:
+    """Say what a file is: by its ending where that is known, else what the card says."""
+    for form, endings in _ENDINGS.items():
+        if path.name.endswith(endings):
+            return form
+    return layout
+
+
+def read_part(card: TaskCard, part: str, path: Path, tasks_root: Path | None) -> LabelledTable:
+    """Check one file of a card and read it as its layout says.
 
     Args:
-        path: The file; gzip if its name ends in ``.gz``.
-        split: Whether the column ``split`` is needed too.
+        card: The card.
+        part: ``train``, ``valid``, ``test`` or ``all``.
+        path: The file, from `find_files`.
+        tasks_root: Where the references of intervals are looked up first.
 
     Raises:
-        DataError: If the file is damaged, lacks a column, has a row with more or fewer fields than
-            its first line, or no row at all.
+        DataError: If the checksum is not the card's, or the file is not what it should be.
     """
-    required = (*_REQUIRED, "split") if split else _REQUIRED
-    opened = gzip.open if path.suffix == ".gz" else open
-    columns: dict[str, list[str]] = {}
-    lines: list[int] = []
-    usual_limit = csv.field_size_limit(_LONGEST_FIELD)
+    shown = Path((card.files or {}).get(part, ""))
+    own = path.parent.name == shown.parent.name or not shown.parent.name
+    if own and path.name in (
+        shown.name,
+        f"{shown.name}.gz",
+    ):  # the same rows in another form have another checksum
+        check_sum(path, (card.sha256 or {}).get(part))
+    if card.layout == "classes":
+        named = card.reference if isinstance(card.reference, dict) else {"": card.reference}
+        folders = folders_of(card, tasks_root)
+        references = {
+            name: None if file is None else find_reference(file, folders)
+            for name, file in named.items()
+        }
+        return read_classes(path, labels=card.labels, references=references)
+    required = (*REQUIRED, "split") if part == "all" else REQUIRED
+    form = form_of(path, card.layout)
+    if form == "parquet":
+        return read_parquet(path, required=required, task=shown.parent.name)
+    if form == "fasta":
+        if part == "all":
+            raise DataError(
+                f"{path}: FASTA headers name no split; give files train and test, not 'all'."
+            )
+        return read_fasta(path)
+    return read_csv(path, required=required)
+
+
+def find_reference(name: str, folders: list[Path]) -> Path | None:
+    """Find a FASTA file, plain or packed."""
+    plain = [place / Path(name).expanduser() for place in folders]
+    places = [
+        place
+        for path in plain
+        for place in (path, path.with_name(f"{path.name}.gz"), path.with_suffix(""))
+    ]
+    return next((place for place in places if place.is_file()), None)
+
+
+def check_sum(path: Path, expected: str | None) -> None:
+    """Compare a file with the checksum of its card.
+
+    Args:
+        path: A file, or a folder.
+        expected: SHA-256 of the file as it lies, or of what it unpacks to; of a folder, see
+            `folder_sum`. ``None`` checks nothing.
+
+    Raises:
+        DataError: If they differ.
+    """
+    if expected is None:
+        return
+    if path.is_dir():
+        found = folder_sum(path)
+    else:
+        found = file_sum(path)
+        if found != expected and path.suffix == ".gz":
+            found = unpacked_sum(path)
+    if found != expected:
+        raise DataError(
+            f"{path}: sha256 found: {found}; the task card expects {expected}. The file is damaged "
+            f"or of another version: fetch it again, or give a card of your own its checksum."
+        )
+
+
+def file_sum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unpacked_sum(path: Path) -> str:
+    """Return the SHA-256 of what a gzip file holds.
+
+    Raises:
+        DataError: If it is cut short or no gzip file.
+    """
+    digest = hashlib.sha256()
     try:
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True)
-            header = next(reader, [])
-            places = _columns_of(path, header, required)
-            columns = {name: [] for name in places}
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(row)} fields, but the header has "
-                        f"{len(header)}: {', '.join(header)}."
-                    )
-                for name, place in places.items():
-                    columns[name].append(row[place].strip())
-                lines.append(reader.line_num)
+        with gzip.open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
             f"{path} is not a whole gzip file ({error}); fetch or compress it again."
         ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {path} as CSV: {error}") from error
-    finally:
-        csv.field_size_limit(usual_limit)
-    if not lines:
-        raise DataError(f"{path} has a header but no row; a task needs labelled sequences.")
-    return LabelledTable(path=path, columns=columns, lines=lines)
+    return digest.hexdigest()
 
 
-def _columns_of(path: Path, header: list[str], required: tuple[str, ...]) -> dict[str, int]:
-    """Return the place of every known column, or name those that are missing and those found."""
-    names = [name.strip() for name in header]
-    missing = [name for name in required if name not in names]
-    if missing:
-        raise DataError(
-            f"{path}: missing columns: {', '.join(missing)}; found: "
-            f"{', '.join(names) or 'an empty file'}. The first line must name "
-            f"{', '.join(required)}."
-        )
-    known = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
-    repeated = [name for name in known if names.count(name) > 1]
-    if repeated:
-        raise DataError(f"{path}: column '{repeated[0]}' stands twice in the first line.")
-    return {name: names.index(name) for name in known}
+def folder_sum(folder: Path) -> str:
+    """Return the SHA-256 of the list ``sha256sum`` writes of a folder's files, sorted by path."""
+    digest = hashlib.sha256()
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    for name in names:
+        if (folder / name).is_file():
+            digest.update(f"{file_sum(folder / name)}  {name}\n".encode())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from lightning_dna.training.finetune import selection_metric
+from lightning_dna.training.loop import CLASSES
 
 Features = npt.NDArray[np.floating] | sparse.csr_array
 Labels = npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ class ChosenLogistic:
         regression: The fitted scikit-learn estimator.
         n_classes: Number of classes of the task, those that training lacks included.
         strength: Its inverse regularisation strength C.
-        valid_metric: Its metric on the validation examples.
+        valid_metric: Its metric on the validation examples; minus the loss where that chooses.
         converged: Whether the optimizer reached its tolerance.
     """
 
@@ -69,7 +69,7 @@ def choose_logistic(
         valid_features: The same columns for the validation examples.
         valid_labels: Their classes.
         strengths: Values of C to try, inverse regularisation strengths above 0.
-        metric: Name of a classification metric.
+        metric: Name of a classification metric, or ``loss``.
         n_classes: Number of classes of the task.
 
     Returns:
@@ -82,8 +82,8 @@ def choose_logistic(
         vars(regression).update(start)
         converged = _fit(regression, train_features, train_labels)
         start = {"coef_": regression.coef_.copy(), "intercept_": regression.intercept_.copy()}
-        predicted = _probabilities(regression, valid_features, n_classes).argmax(axis=1)
-        value = selection_metric(metric, valid_labels, predicted)
+        probabilities = _probabilities(regression, valid_features, n_classes)
+        value = CLASSES.value(metric, valid_labels, probabilities)
         candidates.append(
             ChosenLogistic(
                 regression=regression,

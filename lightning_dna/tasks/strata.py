@@ -7,15 +7,17 @@ afterwards. No torch here.
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from lightning_dna.data.config import DataConfig
+from lightning_dna.errors import DataError
 from lightning_dna.genome.alphabet import Codes
 from lightning_dna.genome.annotation import STRATA, Annotation, gc_names, gc_strata
 from lightning_dna.genome.fasta import Genome
+from lightning_dna.genome.joined import JoinedGenome, split_name
 from lightning_dna.genome.repeat_annotation import RepeatAnnotation
 
 SEPARATOR = "+"
@@ -65,11 +67,21 @@ class GenomeStrata:
 
     @classmethod
     def read(cls, config: DataConfig, genome: Genome) -> "GenomeStrata | None":
-        """Read what the settings of the data name; ``None`` without ``data.annotation``.
+        """Read what the settings of the data name; ``None`` where that is nothing.
+
+        With several genomes, each has the annotation that its settings name, if any, and its name
+        is a stratum of all its bases.
 
         Raises:
             DataError: If a file cannot be used, or fits the genome nowhere.
         """
+        if isinstance(genome, JoinedGenome):
+            return JoinedStrata(
+                {
+                    name: cls.read(member, genome.members[name])
+                    for name, member in config.members.items()
+                }
+            )
         if config.annotation is None:
             return None
         repeats = None
@@ -114,3 +126,59 @@ class GenomeStrata:
         gc = np.broadcast_to(gc_strata(codes)[:, None], codes.shape)
         factors = (repeat.astype(np.int64), region, gc.astype(np.int64), kind)
         return np.asarray(np.ravel_multi_index(factors, self._sizes), dtype=np.int64)
+
+
+class JoinedStrata(GenomeStrata):
+    """The strata of several genomes, told apart by the name of the genome.
+
+    A base of the genome ``yeast`` has the stratum that it has there with the name behind the first
+    part, such as ``unique+yeast+codon_1+gc_30_40``; without an annotation, ``unique+yeast``.
+
+    Args:
+        members: Name of each genome to its strata, ``None`` where it has no annotation.
+    """
+
+    def __init__(self, members: Mapping[str, GenomeStrata | None]) -> None:
+        self._members = dict(members)
+        self._offsets: dict[str, int] = {}
+        labels: list[str] = []
+        for name, strata in self._members.items():
+            self._offsets[name] = len(labels)
+            for label in SOFT_MASK_STRATA if strata is None else strata.labels:
+                first, *others = label.split(SEPARATOR)
+                labels.append(SEPARATOR.join((first, name, *others)))
+        self.labels = tuple(labels)
+        parts = [
+            f"{name} {strata.digest if strata is not None else 'none'}"
+            for name, strata in self._members.items()
+        ]
+        self.digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+    def check(self, chroms: Iterable[str]) -> None:
+        """Refuse chromosomes on which the annotation of their genome has nothing.
+
+        Raises:
+            DataError: If there is one.
+        """
+        for name, chrom in map(split_name, chroms):
+            strata = self._members[name]
+            if strata is None:
+                continue
+            try:
+                strata.check([chrom])
+            except DataError as error:
+                raise DataError(f"data.genomes.{name}: {error}") from error
+
+    def of_windows(
+        self,
+        chrom: str,
+        starts: npt.NDArray[np.int64],
+        codes: Codes,
+        repeat: npt.NDArray[np.bool_],
+    ) -> Labels:
+        """Label the bases of some windows; as for one genome, but for the name ``NAME:chrom``."""
+        name, own = split_name(chrom)
+        strata = self._members[name]
+        if strata is None:
+            return self._offsets[name] + repeat.astype(np.int64)
+        return self._offsets[name] + strata.of_windows(own, starts, codes, repeat)

@@ -12,9 +12,10 @@ bases is scored by.
 This corrects for sizes of vocabularies: accuracies and bits are of bases, not of tokens, and of the
 same ones. It cannot correct for three things. With k-mers more than the hidden bases is hidden:
 with 15 % of the bases, about 62 % of the 6-mers, so that these models are scored on less context,
-and more masks, than they were trained with. With byte-pair tokens the visible stretches are broken
-into shorter tokens, and a mask stands for fewer bases, than in training. And probabilities of bases
-are single ones, not joint ones of all that is hidden: their sum over a window is no likelihood.
+and more masks, than they were trained with, unless ``data.mask_fraction`` was as high. With
+byte-pair tokens the visible stretches are broken into shorter tokens, and a mask stands for fewer
+bases, than in training, unless that had ``data.mask_unit: base``. And probabilities of bases are
+single ones, not joint ones of all that is hidden: their sum over a window is no likelihood.
 
 Masking byte-pair tokens in the places where they stand in the full sequence would be no fair test:
 the offset of a base in its token narrows down what it can be. A toy DNABERT-2 of 64 tokens with

@@ -38,11 +38,13 @@ def compiled_kernels(backend: Backend) -> ModuleType | None:
 
 def warm_up() -> None:
     """Compile every kernel now and keep the result beside the module, for the first user."""
-    from lightning_dna.genome.alphabet import encode
+    import numpy as np
+
+    from lightning_dna.genome.alphabet import N
     from lightning_dna.tokenizers.bpe_training import Goal, train_exact, train_streamed
 
-    sequence = encode("ACGTTGCAACGGTNA" * 40)
-    goal = Goal(vocab_size=24)
+    sequence = np.random.default_rng(0).integers(0, N, 4000).astype(np.uint8)
+    goal = Goal(vocab_size=150)  # training in memory has a second kernel for larger vocabularies
     tokenizer = train_exact([sequence], goal, backend="numba").tokenizer("numba")
     train_streamed(lambda: [sequence], goal, backend="numba")
     for _ in tokenizer.encode_stream([sequence], block_length=100):

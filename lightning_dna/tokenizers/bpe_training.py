@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.genome.alphabet import BASES, CODE_BITS, Codes, N
-from lightning_dna.tokenizers.backend import Backend
+from lightning_dna.tokenizers.backend import Backend, compiled_kernels
 from lightning_dna.tokenizers.bpe import BPETokenizer
 from lightning_dna.tokenizers.bpe_encoder import make_encoder
 from lightning_dna.tokenizers.bpe_rounds import BREAK, Blocks, Learned, Tokens, make_rounds
@@ -20,6 +21,8 @@ from lightning_dna.tokenizers.bpe_vocabulary import SPECIAL
 Corpus = Callable[[], Iterable[Codes]]
 """Gives the sequences anew each time it is called."""
 
+Token = TypeVar("Token", np.uint8, np.uint16)
+_MOST_IN_LISTS = 2**31  # bases; places and counts have four bytes
 _SYMBOLS = len(BASES) - 1  # A, C, G, T; an N parts words
 
 
@@ -77,7 +80,7 @@ class Trained:
 
 
 def train_exact(sequences: Iterable[Codes], goal: Goal, *, backend: Backend = "auto") -> Trained:
-    """Train in memory, two bytes a base.
+    """Train in memory, some three bytes a base.
 
     The merges are those of ``tokenizers``: ``BpeTrainer`` with the same sizes and A, C, G, T as the
     initial alphabet, by ``train_from_iterator`` on the runs of A, C, G and T between Ns, in upper
@@ -97,7 +100,17 @@ def train_exact(sequences: Iterable[Codes], goal: Goal, *, backend: Backend = "a
         >>> trained.merges, trained.counts
         ((('A', 'C'), ('AC', 'G')), (3, 3))
     """
-    return _trained(_rounds(_Held(_tokens_of(sequences)), goal.merges, goal, backend), goal)
+    held = list(sequences)
+    bases = sum(map(len, held)) + len(held) + 1
+    if compiled_kernels(backend) is None or bases >= _MOST_IN_LISTS:
+        tokens = _tokens_of(held, np.uint16(BREAK))
+        return _trained(_rounds(_Held(tokens), goal.merges, goal, backend), goal)
+    from lightning_dna.tokenizers.bpe_exact import SMALL_BREAK, learn
+
+    small = _tokens_of(held, np.uint8(SMALL_BREAK))
+    learned = learn(small, _SYMBOLS, goal.merges, goal.min_frequency)
+    _check_learned(learned, goal)
+    return _trained(learned, goal)
 
 
 def train_streamed(corpus: Corpus, goal: Goal, *, backend: Backend = "auto") -> Trained:
@@ -297,33 +310,39 @@ def _rounds(
         more = rounds.learn(blocks, found, n_tokens, most - len(learned), goal.min_frequency)
         learned += zip(more.pairs, more.counts, strict=True)
         source.apply(more)
-    if not learned and most and n_before == 0:
+    if most and n_before == 0:
+        _check_learned(learned, goal)
+    return learned
+
+
+def _check_learned(learned: Sequence[tuple[Pair, int]], goal: Goal) -> None:
+    """Refuse a corpus in which nothing merges."""
+    if goal.merges and not learned:
         raise DataError(
             f"no pair of bases stands {goal.min_frequency} times in the corpus; expected sequences"
             " of A, C, G and T, or a lower min_frequency."
         )
-    return learned
 
 
-def _tokens_of(sequences: Iterable[Codes]) -> Tokens:
-    """Return the bases of all sequences, with one break between runs."""
-    held = list(sequences)
-    tokens = np.empty(sum(map(len, held)) + len(held) + 1, dtype=np.uint16)
-    tokens[0] = BREAK
+def _tokens_of(held: Sequence[Codes], end: Token) -> npt.NDArray[Token]:
+    """Return the bases of all sequences, with one break before, between and behind runs."""
+    tokens = np.empty(sum(map(len, held)) + len(held) + 1, dtype=end.dtype)
+    tokens[0] = end
     count = 1
     for codes in held:
         for at in range(0, len(codes), BLOCK):
             bases = codes[at : at + BLOCK] & np.uint8(CODE_BITS)
             known = bases < N
             known[1:] |= known[:-1]  # the first N of a row, and none of the others
-            known[:1] |= tokens[count - 1] != BREAK
+            known[:1] |= tokens[count - 1] != end
             bases = bases[known]
-            tokens[count : count + len(bases)] = np.where(bases < N, bases, np.uint16(BREAK))
+            tokens[count : count + len(bases)] = np.where(bases < N, bases, end)
             count += len(bases)
-        if tokens[count - 1] != BREAK:
-            tokens[count] = BREAK
+        if tokens[count - 1] != end:
+            tokens[count] = end
             count += 1
-    return tokens[:count]
+    tokens.resize(count, refcheck=False)
+    return tokens
 
 
 def _check_splits(splits: Sequence[Corpus]) -> None:

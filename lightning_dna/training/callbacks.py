@@ -132,6 +132,7 @@ class Follow(Callback):
         self.on_validation = on_validation
         self.rows: list[dict[str, float]] = []
         self.padded = 0.0
+        self.real = 0
         self.weights = WeightSums()
         self.stopwatch = Stopwatch()
 
@@ -151,6 +152,7 @@ class Follow(Callback):
         assert isinstance(pl_module, LanguageModule)  # noqa: S101 - fit builds no other
         step = trainer.global_step
         self.padded += batch.input_ids.numel() - batch.tokens
+        self.real += batch.tokens
         self.weights.add(batch)
         validate = step % self.validation_interval == 0 or step == self.total_steps
         if validate or step % self.point_interval == 0:
@@ -218,6 +220,7 @@ class Follow(Callback):
         return {
             "rows": self.rows,
             "padded": self.padded,
+            "real": self.real,
             "weights": self.weights.state_dict(),
             "seconds": self.stopwatch.seconds,
         }
@@ -226,6 +229,7 @@ class Follow(Callback):
         """Go on from a saved state."""
         self.rows = list(state_dict["rows"])
         self.padded = state_dict["padded"]
+        self.real = state_dict.get("real", 0)  # older ones are of single bases: not asked for
         if "weights" in state_dict:  # a resume point of an older version has none
             self.weights.load_state_dict(state_dict["weights"])
         self.stopwatch.seconds = state_dict["seconds"]

@@ -1,4 +1,4 @@
-"""Settings of training and fine-tuning, and the run that holds them all. No torch here."""
+"""Settings of training, and the run that holds them all. No torch here."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,13 +6,20 @@ from typing import Any, Literal
 
 from lightning_dna import settings
 from lightning_dna.data.config import YOUNGER_FIELDS as YOUNGER_DATA_FIELDS
-from lightning_dna.data.config import DataConfig, file_digest
+from lightning_dna.data.config import DataConfig, deciding_files, file_digest
 from lightning_dna.data.length_schedule import YOUNGER_FIELDS as YOUNGER_SCHEDULE_FIELDS
 from lightning_dna.data.length_schedule import LengthScheduleConfig
+from lightning_dna.data.tokenization import (
+    CHARACTER,
+    check_special_tokens,
+    file_of,
+    vocabulary_rows,
+)
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.choices import YOUNGER_FIELDS
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.tokenizers.character import CharacterTokenizer
+from lightning_dna.training.finetune_config import FineTuneConfig, check_rates
 
 __all__ = [
     "BudgetConfig",
@@ -36,7 +43,8 @@ _WITHOUT_EFFECT = (
     "activation_checkpointing",
 )
 # Files: what they hold counts, not where they lie; an annotation does nothing to the training.
-_FILES = ("genome", "simulation", "repeat_bed", "annotation")
+_FILES = ("genome", "simulation", "repeat_bed", "annotation", "vcf")
+_OF_VARIANTS = ("haplotypes", "variant_seed", "vcf_sample")  # without effect where there are none
 # Settings that did not exist when the first runs were made, by section.
 _YOUNGER = {
     "data": YOUNGER_DATA_FIELDS,
@@ -50,9 +58,9 @@ class BudgetConfig:
     """What every arm may spend.
 
     Attributes:
-        tokens: Real tokens (padding not counted) of the whole training; rounded down to whole
-            steps.
-        tokens_per_step: Real tokens of every step, whatever the row length.
+        tokens: Bases (padding not counted) of the whole training, which are its tokens unless
+            ``data.tokenizer`` says otherwise; rounded down to whole steps.
+        tokens_per_step: Bases of every step, whatever the row length and the tokens.
     """
 
     tokens: int = 2_000_000
@@ -101,7 +109,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _check_rates("optimizer", self.lr, self.weight_decay, self.warmup_fraction)
+        check_rates("optimizer", self.lr, self.weight_decay, self.warmup_fraction)
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ConfigError(f"optimizer.betas is {self.betas}; allowed: two numbers in [0, 1).")
         if not self.epsilon > 0.0:
@@ -164,56 +172,6 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTuneConfig:
-    """How a model is adapted to a labelled task; the same for every arm.
-
-    Attributes:
-        epochs: Most passes over the training examples.
-        lr: Peak learning rate of trunk and head.
-        batch_size: Examples per step.
-        weight_decay: Decoupled weight decay of the matrices.
-        warmup_fraction: Share of the steps in which the rate rises linearly from zero, in [0, 1).
-        patience: Epochs without a better validation metric after which training stops.
-        metric: Validation metric that chooses the epoch.
-        gradient_clip: Largest Euclidean norm of the gradient; 0 switches clipping off.
-        probe_c: Inverse regularisation strengths that the linear probe chooses among, on
-            validation examples.
-    """
-
-    epochs: int = 10
-    lr: float = 3e-4
-    batch_size: int = 32
-    weight_decay: float = 0.01
-    warmup_fraction: float = 0.1
-    patience: int = 3
-    metric: Literal["mcc", "accuracy"] = "mcc"
-    gradient_clip: float = 1.0
-    probe_c: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        _check_rates("finetune", self.lr, self.weight_decay, self.warmup_fraction)
-        for name in ("epochs", "batch_size", "patience"):
-            value = {
-                "epochs": self.epochs,
-                "batch_size": self.batch_size,
-                "patience": self.patience,
-            }
-            if value[name] < 1:
-                raise ConfigError(f"finetune.{name} is {value[name]}; allowed: 1 or more.")
-        if self.metric not in ("mcc", "accuracy"):
-            raise ConfigError(f"finetune.metric is {self.metric!r}; allowed: mcc, accuracy.")
-        if not 0.0 <= self.gradient_clip < math.inf:
-            raise ConfigError(
-                f"finetune.gradient_clip is {self.gradient_clip}; allowed: 0 or more."
-            )
-        if not self.probe_c or not all(0.0 < value < math.inf for value in self.probe_c):
-            raise ConfigError(
-                f"finetune.probe_c is {self.probe_c}; allowed: one or more positive numbers."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One arm with one seed: everything that decides the trained weights.
 
@@ -244,12 +202,7 @@ class RunConfig:
                 f"data.length is {self.data.length} but model.max_length is "
                 f"{self.model.max_length}; raise model.max_length or shorten the windows."
             )
-        if self.model.vocab_size < CharacterTokenizer.vocab_size:
-            raise ConfigError(
-                f"model.vocab_size is {self.model.vocab_size}, but single bases and special tokens "
-                f"have ids up to {CharacterTokenizer.vocab_size - 1}; allowed: "
-                f"{CharacterTokenizer.vocab_size} or more (16 by default)."
-            )
+        self._check_tokens()
         if self.budget.tokens_per_step < self.data.length:
             raise ConfigError(
                 f"budget.tokens_per_step is {self.budget.tokens_per_step}, less than one window of "
@@ -257,8 +210,28 @@ class RunConfig:
             )
         self.length_schedule.check_against(
             self.data.length,
-            equal_windows=not self.data.repeat_policy.fragments,
+            equal_windows=self.data.equal_windows,
         )
+
+    def _check_tokens(self) -> None:
+        """Check that the model has a row for every token, and reads tokens as they are."""
+        rows = CharacterTokenizer.vocab_size
+        what, usual = "single bases and special tokens", " (16 by default)"
+        if self.data.tokenizer != CHARACTER:
+            rows = vocabulary_rows(self.data.tokenizer)
+            check_special_tokens(self.data.tokenizer, masked=self.model.objective == "masked")
+            what, usual = f"the tokens of data.tokenizer '{self.data.tokenizer}'", ""
+            if self.model.strand != "single":
+                raise ConfigError(
+                    f"model.strand '{self.model.strand}' complements single bases, and"
+                    f" data.tokenizer is '{self.data.tokenizer}'; use strand single, or"
+                    " data.reverse_complement to train on both strands."
+                )
+        if self.model.vocab_size < rows:
+            raise ConfigError(
+                f"model.vocab_size is {self.model.vocab_size}, but {what} have ids up to "
+                f"{rows - 1}; allowed: {rows} or more{usual}."
+            )
 
 
 def deciding_settings(run: RunConfig) -> dict[str, Any]:
@@ -278,17 +251,14 @@ def deciding_settings(run: RunConfig) -> dict[str, Any]:
         del content["trainer"][name]
     for name in _FILES:
         del content["data"][name]
-    if run.data.repeat_classes and run.data.repeat_bed:
-        # Which class each repeat is does not show in the genome's digest.
-        content["repeat_file"] = file_digest(run.data.repeat_bed)
+    for name in _OF_VARIANTS if run.data.variants == "none" else ():
+        del content["data"][name]
+    for genome in content["data"].get("genomes", {}).values():
+        for name in _FILES:
+            genome.pop(name, None)
+    content |= deciding_files(run.data)
+    tokenizer_file = file_of(run.data.tokenizer)
+    if tokenizer_file is not None:
+        del content["data"]["tokenizer"]
+        content["tokenizer_file"] = file_digest(tokenizer_file)
     return content
-
-
-def _check_rates(where: str, lr: float, weight_decay: float, warmup_fraction: float) -> None:
-    """Check the settings that pretraining and fine-tuning share."""
-    if not 0.0 < lr < math.inf:
-        raise ConfigError(f"{where}.lr is {lr}; allowed: above 0.")
-    if not 0.0 <= weight_decay < math.inf:
-        raise ConfigError(f"{where}.weight_decay is {weight_decay}; allowed: 0 or more.")
-    if not 0.0 <= warmup_fraction < 1.0:
-        raise ConfigError(f"{where}.warmup_fraction is {warmup_fraction}; allowed: [0, 1).")

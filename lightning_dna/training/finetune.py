@@ -1,46 +1,36 @@
 """Adapting a pretrained model to a labelled task: fine-tuning of all weights, and embeddings.
 
-The loop here is a plain one and not a Lightning ``Trainer``: an epoch over a labelled task takes
-seconds, a study has hundreds of them, and setting up a Trainer (loggers, callbacks, checkpoints,
-loaders) would cost more than the training itself. Nothing has to be resumed either: a task that was
-cut short is scored again.
+Other ways of using a checkpoint are in ``training/adaptation``; the loop is in ``training/loop``.
 """
 
-import contextlib
-import copy
-import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lightning_dna.data.encoding import CHARACTERS, Encoding
-from lightning_dna.data.examples import (
-    Examples,
-    batches_by_length,
-    sequence_lengths,
-    shuffled_batches,
-)
-from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.data.examples import Examples, batches_by_length
+from lightning_dna.errors import DataError
 from lightning_dna.genome.alphabet import Codes
-from lightning_dna.models.heads import ClassificationHead, mean_pool
+from lightning_dna.models.choices import Pooling
+from lightning_dna.models.config import ModelConfig
+from lightning_dna.models.embedding import trunk_at
+from lightning_dna.models.heads import ClassificationHead, pool
 from lightning_dna.models.language_model import LanguageModel
-from lightning_dna.stats.metrics import METRICS
 from lightning_dna.training.config import FineTuneConfig
-from lightning_dna.training.sequences import (
-    checked_rows,
-    in_input_order,
-    labelled_batches,
-    of_bases,
-    padded_batch,
-    padded_rows,
-)
+from lightning_dna.training.finetune_config import TooLong
+from lightning_dna.training.inputs import BATCH_TOKENS, Inputs, TokenInputs
+from lightning_dna.training.loop import CLASSES, Objective, Part, Trained, predicted
+from lightning_dna.training.loop import selection_metric as selection_metric
+from lightning_dna.training.loop import train as train_network
+from lightning_dna.training.sequences import checked_rows, in_input_order, of_bases
+from lightning_dna.training.sequences import padded_batch as padded_batch
 
 __all__ = [
     "FineTuned",
@@ -53,54 +43,140 @@ __all__ = [
     "train_classifier",
 ]
 
-_PREDICTION_TOKENS = 16_384  # of a padded batch without gradients: bounds memory, fills a CPU
+
+class Reader(Protocol):
+    """How the sequences of one part of a task become what a network reads."""
+
+    def __call__(self, codes: Sequence[Codes], where: str) -> Inputs:
+        """Read sequences; ``where`` says what they are, for the message about a wrong one."""
 
 
 class SequenceClassifier(nn.Module):
-    """A backbone, the mean over its real positions but special tokens, and a linear layer."""
+    """A trunk, one vector of its states for each sequence, and a linear layer.
+
+    Args:
+        model: The model whose trunk is copied; it is not modified.
+        n_classes: Outputs.
+        seed: Seed of the head.
+        special_ids: Ids that stand for no base: averages over a sequence leave them out.
+        config: What is read from the trunk (``layer``), and the form of the head.
+    """
 
     def __init__(
-        self, model: LanguageModel, *, n_classes: int, seed: int, special_ids: Sequence[int] = ()
+        self,
+        model: LanguageModel,
+        *,
+        n_classes: int,
+        seed: int,
+        special_ids: Sequence[int] = (),
+        config: FineTuneConfig = FineTuneConfig(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__()
         self.special_ids = tuple(special_ids)
-        self.backbone = copy.deepcopy(model.backbone).float().requires_grad_(True)
-        self.head = ClassificationHead(model.config.width, n_classes=n_classes, seed=seed)
+        self.backbone = trunk_at(model.backbone, config.layer)
+        self.head = ClassificationHead(
+            model.config.width,
+            n_classes=n_classes,
+            seed=seed,
+            pooling=config.pooling,
+            form=config.head,
+            dropout=config.head_dropout,
+        )
 
     def forward(
         self, input_ids: Int[Tensor, "batch length"], attention_mask: Bool[Tensor, "batch length"]
     ) -> Float[Tensor, "batch classes"]:
         """Return the logits of every class."""
         hidden = self.backbone(input_ids, attention_mask)
-        logits: Tensor = self.head(hidden, of_bases(input_ids, attention_mask, self.special_ids))
+        logits: Tensor = self.head(hidden, self.bases(input_ids, attention_mask), attention_mask)
         return logits
+
+    def bases(
+        self, input_ids: Int[Tensor, "batch length"], attention_mask: Bool[Tensor, "batch length"]
+    ) -> Bool[Tensor, "batch length"]:
+        """Return which positions stand for bases."""
+        return of_bases(input_ids, attention_mask, self.special_ids)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FineTuned:
+class FineTuned(Trained):
     """A trained classifier and how it came about.
 
     Attributes:
-        classifier: Module from token ids and mask to logits, with the weights of the best epoch.
-        epochs_run: Epochs trained, those after the best one included.
-        best_epoch: Epoch that the validation metric chose, from 1.
-        valid_metric: That metric, as named in the settings.
-        seconds: Wall-clock time of the training.
-        parameters_updated: Number of weights that the optimizer moved.
-        encoding: How sequences become ids.
+        classifier: Module with the weights of the best epoch, in evaluation mode.
+        reader: How sequences become what it reads.
+        context_length: Positions of the longest training sequence that it has read.
+        objective: What it was trained for.
     """
 
     classifier: nn.Module
-    epochs_run: int
-    best_epoch: int
-    valid_metric: float
-    seconds: float
-    parameters_updated: int
-    encoding: Encoding = CHARACTERS
+    reader: Reader
+    context_length: int
+    objective: Objective = CLASSES
 
     def predict(self, examples: Examples) -> npt.NDArray[np.float64]:
         """Return the probability of every class, shape ``(n, classes)``; labels are not read."""
-        return predict(self.classifier, examples.codes, encoding=self.encoding)
+        inputs = self.reader(examples.codes, "sequences to predict")
+        return predicted(self.classifier, inputs, objective=self.objective)
+
+
+def train_on(
+    network: nn.Module,
+    reader: Reader,
+    train: Examples,
+    valid: Examples,
+    config: FineTuneConfig,
+    *,
+    seed: int,
+    objective: Objective = CLASSES,
+    device: str = "cpu",
+    without_weight_decay: frozenset[str] = frozenset(),
+) -> FineTuned:
+    """Train a network on what a reader makes of the examples.
+
+    Args:
+        network: Called with a batch that the reader gives, and its mask; trained in place.
+        reader: How sequences become what the network reads.
+        train: Examples to learn from.
+        valid: Examples that choose the weights that are kept.
+        config: Settings.
+        seed: Seed of the order of the examples and of dropout.
+        objective: What is learned.
+        device: Where to train.
+        without_weight_decay: Names of parameters without weight decay; biases never have it.
+
+    Returns:
+        The network with its best weights. The time includes that of reading.
+
+    Raises:
+        DataError: If a part is empty, or the reader refuses a sequence.
+        ConfigError: If training diverges.
+    """
+    started = time.perf_counter()
+    for name, part in (("training", train), ("validation", valid)):
+        if not len(part):
+            raise DataError(f"the {name} part holds no example; fine-tuning needs one at least.")
+    inputs = reader(train.codes, "training part")
+    validation = reader(valid.codes, "validation part")
+    before = time.perf_counter() - started
+    trained = train_network(
+        network,
+        Part(inputs, train.labels),
+        Part(validation, valid.labels),
+        config,
+        seed=seed,
+        objective=objective,
+        device=device,
+        without_weight_decay=without_weight_decay,
+    )
+    done = vars(trained) | {"seconds": before + trained.seconds}
+    return FineTuned(
+        **done,
+        classifier=network,
+        reader=reader,
+        context_length=int(inputs.lengths.max()),
+        objective=objective,
+    )
 
 
 def finetune(
@@ -113,6 +189,7 @@ def finetune(
     seed: int,
     device: str = "cpu",
     encoding: Encoding = CHARACTERS,
+    objective: Objective = CLASSES,
 ) -> FineTuned:
     """Train a copy of a model and a new linear head on a labelled task.
 
@@ -126,6 +203,7 @@ def finetune(
             same batches.
         device: Where to train, as torch names it.
         encoding: How sequences become the ids that the model reads.
+        objective: What is learned.
 
     Returns:
         The classifier of the best epoch.
@@ -134,21 +212,40 @@ def finetune(
         DataError: If a part is empty or a sequence is longer than the model allows.
         ConfigError: If training diverges.
     """
-    for name, part in (("training", train), ("validation", valid)):
-        checked_rows(part.codes, model.config, encoding, where=f"{name} part")
-    classifier = SequenceClassifier(
-        model, n_classes=n_classes, seed=seed, special_ids=encoding.special_ids
-    )
-    return train_classifier(
-        classifier,
+    return train_on(
+        SequenceClassifier(
+            model, n_classes=n_classes, seed=seed, special_ids=encoding.special_ids, config=config
+        ),
+        token_reader(model.config, encoding, too_long=config.too_long),
         train,
         valid,
         config,
         seed=seed,
+        objective=objective,
         device=device,
         without_weight_decay=model.without_weight_decay(),
-        encoding=encoding,
     )
+
+
+def token_reader(
+    config: ModelConfig,
+    encoding: Encoding,
+    *,
+    too_long: TooLong = "error",
+    prompt_ids: Sequence[int] = (),
+) -> Reader:
+    """Return how sequences become the ids that a model reads, with a soft prompt in front."""
+    prompt = np.asarray(prompt_ids, dtype=np.int64)
+
+    def read(codes: Sequence[Codes], where: str) -> Inputs:
+        rows = checked_rows(
+            codes, config, encoding, where=where, spare=len(prompt), too_long=too_long
+        )
+        if len(prompt):
+            rows = [np.concatenate((prompt, row)) for row in rows]
+        return TokenInputs(rows, encoding.pad_id)
+
+    return read
 
 
 def train_classifier(
@@ -163,10 +260,6 @@ def train_classifier(
     encoding: Encoding = CHARACTERS,
 ) -> FineTuned:
     """Train any module from token ids to class logits; the validation metric chooses the epoch.
-
-    AdamW with linear warm-up and cosine decay to zero over all epochs, gradient clipping, and
-    bfloat16 autocast where a GPU supports it. Training stops when ``config.patience`` epochs in a
-    row were no better than the best one.
 
     Args:
         classifier: Called with ids and mask, both ``(batch, length)``; trained in place.
@@ -185,43 +278,18 @@ def train_classifier(
         DataError: If a part is empty.
         ConfigError: If the loss or the validation outputs are not finite.
     """
-    for name, part in (("training", train), ("validation", valid)):
-        if not len(part):
-            raise DataError(f"the {name} part holds no example; fine-tuning needs one at least.")
-    started = time.perf_counter()
-    classifier.to(device)
-    optimizer = _optimizer(classifier, config, without_weight_decay)
-    rate_at = _schedule(config, steps=config.epochs * -(-len(train) // config.batch_size))
-    best_epoch, best_metric, best_weights = 0, -math.inf, classifier.state_dict()
-    rows = encoding.rows(train.codes)
-    epoch, step, lengths = 0, 0, sequence_lengths(rows)
-    with _own_random_stream(seed, device):
-        while epoch < config.epochs and epoch - best_epoch < config.patience:
-            epoch += 1
-            batches = shuffled_batches(
-                lengths, batch_size=config.batch_size, seed=seed, epoch=epoch
-            )
-            place = torch.device(device)
-            padded = labelled_batches(rows, train.labels, batches, encoding.pad_id, place)
-            step = _train_epoch(classifier, padded, optimizer, config, rate_at, step)
-            metric = _validate(classifier, valid, config, encoding, epoch)
-            if metric > best_metric:
-                best_epoch, best_metric = epoch, metric
-                best_weights = copy.deepcopy(classifier.state_dict())
-    classifier.load_state_dict(best_weights)
-    classifier.eval()
-    return FineTuned(
-        classifier=classifier,
-        epochs_run=epoch,
-        best_epoch=best_epoch,
-        valid_metric=best_metric,
-        seconds=time.perf_counter() - started,
-        parameters_updated=sum(part.numel() for part in classifier.parameters()),
-        encoding=encoding,
+    return train_on(
+        classifier,
+        lambda codes, where: TokenInputs.of(codes, encoding),
+        train,
+        valid,
+        config,
+        seed=seed,
+        device=device,
+        without_weight_decay=without_weight_decay,
     )
 
 
-@torch.no_grad()
 def predict(
     classifier: nn.Module, codes: Sequence[Codes], *, encoding: Encoding = CHARACTERS
 ) -> npt.NDArray[np.float64]:
@@ -229,19 +297,7 @@ def predict(
 
     The module's training mode is left as it was. Sequences of similar length share a batch.
     """
-    device = next(classifier.parameters()).device
-    was_training = classifier.training
-    classifier.eval()
-    parts, order, rows = [], [], encoding.rows(codes)
-    for batch in batches_by_length(sequence_lengths(rows), max_tokens=_PREDICTION_TOKENS):
-        with _autocast(device):
-            logits = classifier(*padded_rows(rows, batch, encoding.pad_id, device))
-        parts.append(torch.softmax(logits.double(), dim=-1).cpu().numpy())
-        order.append(batch)
-    classifier.train(was_training)
-    if not parts:
-        raise DataError("there is no sequence to predict; give one at least.")
-    return in_input_order(parts, order)
+    return predicted(classifier, TokenInputs.of(codes, encoding))
 
 
 @torch.no_grad()
@@ -250,12 +306,15 @@ def embed(
     codes: Sequence[Codes],
     *,
     device: str = "cpu",
-    max_tokens: int = _PREDICTION_TOKENS,
+    max_tokens: int = BATCH_TOKENS,
     encoding: Encoding = CHARACTERS,
+    pooling: Pooling = "mean",
+    layer: int = -1,
+    too_long: TooLong = "error",
 ) -> npt.NDArray[np.float32]:
-    """Return the mean hidden state over each sequence, in float32 without gradients.
+    """Return one vector for each sequence, its mean hidden state, in float32 without gradients.
 
-    Special tokens are read and not averaged over.
+    Special tokens are read, and neither averaged over nor among what a maximum is taken of.
 
     Args:
         model: The model; it is not modified.
@@ -263,128 +322,27 @@ def embed(
         device: Where to compute.
         max_tokens: Most tokens of a padded batch.
         encoding: How sequences become the ids that the model reads.
+        pooling: How the states become one vector, see :func:`lightning_dna.models.heads.pool`.
+        layer: Which states are read, see :func:`lightning_dna.models.embedding.trunk_at`.
+        too_long: What to do with a sequence that is longer than the model.
 
     Returns:
         One row for each sequence in the order given, shape ``(n, width)``.
 
     Raises:
         DataError: If there is no sequence, or one is longer than the model allows.
+        ConfigError: If there is no such layer, or the pooling has weights to learn.
     """
-    rows = checked_rows(codes, model.config, encoding, where="sequences to embed")
-    backbone = copy.deepcopy(model.backbone).float().to(device).eval()
+    rows = checked_rows(
+        codes, model.config, encoding, where="sequences to embed", too_long=too_long
+    )
+    inputs, place = TokenInputs(rows, encoding.pad_id), torch.device(device)
+    backbone = trunk_at(model.backbone, layer).to(place).eval()
     parts, order = [], []
-    for batch in batches_by_length(sequence_lengths(rows), max_tokens=max_tokens):
-        input_ids, real = padded_rows(rows, batch, encoding.pad_id, torch.device(device))
-        averaged = of_bases(input_ids, real, encoding.special_ids)
-        pooled = mean_pool(backbone(input_ids, real), averaged)
+    for batch in batches_by_length(inputs.lengths, max_tokens=max_tokens):
+        input_ids, real = inputs.batch(batch, place)
+        bases = of_bases(input_ids, real, encoding.special_ids)
+        pooled = pool(backbone(input_ids, real), bases, real, pooling)
         parts.append(pooled.cpu().numpy())
         order.append(batch)
     return in_input_order(parts, order)
-
-
-def selection_metric(
-    name: str, labels: npt.NDArray[np.int64], predictions: npt.NDArray[np.int64]
-) -> float:
-    """Return a classification metric of ``lightning_dna.stats.metrics`` over plain label arrays.
-
-    Example:
-        >>> selection_metric("accuracy", np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]))
-        0.75
-    """
-    n_classes = int(max(labels.max(), predictions.max())) + 1
-    hits = labels[labels == predictions]
-    counts = [np.bincount(part, minlength=n_classes) for part in (hits, predictions, labels)]
-    return float(METRICS[name].value(np.concatenate(counts).astype(np.float64)))
-
-
-def _train_epoch(
-    classifier: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    config: FineTuneConfig,
-    rate_at: Callable[[int], float],
-    step: int,
-) -> int:
-    """Take one step for each batch; return the number of steps taken so far."""
-    device = next(classifier.parameters()).device
-    classifier.train()
-    losses = []
-    for input_ids, attention_mask, labels in batches:
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step)
-        with _autocast(device):
-            logits = classifier(input_ids, attention_mask)
-        loss = functional.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if config.gradient_clip > 0:
-            nn.utils.clip_grad_norm_(classifier.parameters(), config.gradient_clip)
-        optimizer.step()
-        losses.append(loss.detach())
-        step += 1
-    if not torch.isfinite(torch.stack(losses)).all():  # looked at once: looking stalls a GPU
-        raise _diverged("loss", config)
-    return step
-
-
-def _validate(
-    classifier: nn.Module, valid: Examples, config: FineTuneConfig, encoding: Encoding, epoch: int
-) -> float:
-    """Return the validation metric after an epoch."""
-    probabilities = predict(classifier, valid.codes, encoding=encoding)
-    if not np.isfinite(probabilities).all():
-        raise _diverged(f"validation output of epoch {epoch}", config)
-    return selection_metric(config.metric, valid.labels, probabilities.argmax(axis=1))
-
-
-def _diverged(what: str, config: FineTuneConfig) -> ConfigError:
-    """Build the error for numbers that are no longer finite."""
-    return ConfigError(
-        f"fine-tuning diverged: the {what} is not finite; lower finetune.lr (it is {config.lr}), "
-        f"raise finetune.warmup_fraction ({config.warmup_fraction}) or set finetune.gradient_clip "
-        f"({config.gradient_clip}; 0 is off)."
-    )
-
-
-def _optimizer(
-    classifier: nn.Module, config: FineTuneConfig, without_weight_decay: frozenset[str]
-) -> torch.optim.AdamW:
-    """Return AdamW with two groups: matrices with weight decay, everything else without."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in classifier.named_parameters():
-        plain = name in without_weight_decay or parameter.ndim < 2
-        (spared if plain else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr)
-
-
-def _schedule(config: FineTuneConfig, *, steps: int) -> Callable[[int], float]:
-    """Return the learning rate by step: linear warm-up, then half a cosine down to zero."""
-    warmup = max(1, round(config.warmup_fraction * steps))
-
-    def rate_at(step: int) -> float:
-        rise = min(1.0, (step + 1) / warmup)
-        progress = max(0, step + 1 - warmup) / max(1, steps - warmup + 1)
-        return config.lr * rise * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-    return rate_at
-
-
-@contextlib.contextmanager
-def _own_random_stream(seed: int, device: str) -> Iterator[None]:
-    """Give dropout a stream that depends on the seed alone; the global one is restored after."""
-    place = torch.device(device)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def _autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Return bfloat16 autocast on a GPU that has it, and nothing elsewhere."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return contextlib.nullcontext()

@@ -22,6 +22,7 @@ from lightning_dna.errors import ConfigError
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import build_model
 from lightning_dna.training.config import OptimizerConfig
+from lightning_dna.training.microbatches import loss_in_parts
 from lightning_dna.training.optim import adamw, seed_of_step
 from lightning_dna.training.stability import StepLog
 
@@ -55,6 +56,7 @@ class LanguageModule(LightningModule):
         self.optimizer_config = optimizer or OptimizerConfig()
         self.total_steps = total_steps
         self.seed = seed
+        self.microbatches = 1  # parts of a batch, one after the other, where memory is short
         self.model = build_model(self.config, seed=seed)
         self.valid_loss, self.valid_accuracy = _mean(), _mean()
         self.step_log = StepLog()
@@ -105,10 +107,19 @@ class LanguageModule(LightningModule):
             torch.manual_seed(seed_of_step(self.seed, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        weighted, plain, accuracy = self.loss(batch)
+        """Return the loss of a batch, or of its last part where the others are behind it."""
+        if self.microbatches > 1:
+            self.model.zero_grad(set_to_none=True)
+            weighted, plain, accuracy = loss_in_parts(self.loss, batch, self.microbatches)
+        else:
+            weighted, plain, accuracy = self.loss(batch)
         self.step_log.add(plain, accuracy)
         return weighted
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Forget the last step's gradients; the first parts of a batch have left theirs already."""
+        if self.microbatches == 1:
+            optimizer.zero_grad()
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Add a batch to the validation metrics, weighted by its number of targets."""

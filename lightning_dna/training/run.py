@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
 
 from lightning_dna import atomic, settings
 from lightning_dna.data.module import GenomeDataModule
 from lightning_dna.data.source import open_genome
-from lightning_dna.errors import ConfigError, ResultsError
+from lightning_dna.data.tokenization import save_tokenizer
+from lightning_dna.errors import ResultsError
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import LanguageModel, build_model
@@ -31,13 +31,15 @@ from lightning_dna.training.callbacks import (
 )
 from lightning_dna.training.config import RunConfig, TrainerConfig, deciding_settings
 from lightning_dna.training.interruption import Interruption
+from lightning_dna.training.loggers import open_logger
 from lightning_dna.training.memory import peak_mib, reset_peak
 from lightning_dna.training.modules import MODULES
 from lightning_dna.training.modules import LanguageModule as Module
 from lightning_dna.training.profiler import NoProfiler
 
 WEIGHTS, RECORD, RUN, CURVES, RESUME = "model.pt", "fit.json", "run.json", "curves.csv", "last.ckpt"
-_DIGESTS = ("genome_digest", "repeat_file")  # of files: part of what a run is, wherever they lie
+# Of files: part of what a run is, wherever they lie.
+_DIGESTS = ("genome_digest", "repeat_file", "tokenizer_file", "vcf_file", "genome_files")
 
 # Lightning's advice that does not fit such a run; by message, so that anything new still shows.
 _EXPECTED_WARNINGS = (
@@ -58,10 +60,11 @@ class Checkpoint:
     Attributes:
         folder: Where its files are.
         config: The architecture.
-        record: Steps, tokens, seconds, tokens per second, padding fraction, peak memory,
-            parameters, device, precision, attention backends used, and the last validation loss
-            (nats per base) and accuracy, ``None`` without validation chromosomes. Seconds are of
-            training alone: without validation and checkpoints.
+        record: Steps, tokens (bases, whatever the model's tokens are), tokens per base, seconds,
+            bases per second, padding fraction, peak memory, parameters, device, precision,
+            attention backends used, and the last validation loss (nats per target) and accuracy,
+            ``None`` without validation chromosomes. Seconds are of training alone: without
+            validation and checkpoints.
     """
 
     folder: Path
@@ -89,6 +92,7 @@ def fit(
     *,
     progress: bool = True,
     on_validation: OnValidation | None = None,
+    microbatches: int = 1,
 ) -> Checkpoint:
     """Train one model, or go on with a training that was interrupted.
 
@@ -101,6 +105,8 @@ def fit(
         folder: Where ``model.pt``, ``fit.json``, ``run.json`` and ``curves.csv`` go.
         progress: Whether to show a bar on stderr.
         on_validation: Called with step and metrics at every validation; may raise to stop.
+        microbatches: Parts of a batch that are computed one after the other, their gradients added
+            up: the same step in less memory, but for rounding and what dropout draws.
 
     Raises:
         ConfigError: If the settings do not fit together or the machine, or the training diverges
@@ -117,7 +123,14 @@ def fit(
     digests = {key: value for key, value in description.items() if key in _DIGESTS}
     atomic.write_json(folder / RUN, settings.plain(run) | digests)
     with quiet(), _threads(run.trainer.threads), torch.random.fork_rng(devices=_gpus()):
-        record = _train(run, genome, folder, progress=progress, on_validation=on_validation)
+        record = _train(
+            run,
+            genome,
+            folder,
+            progress=progress,
+            on_validation=on_validation,
+            microbatches=microbatches,
+        )
     atomic.write_json(folder / RECORD, record)
     (folder / RESUME).unlink(missing_ok=True)
     # Without reading the settings again, which takes as long as some steps of a small model.
@@ -155,6 +168,7 @@ def _train(
     *,
     progress: bool,
     on_validation: OnValidation | None,
+    microbatches: int,
 ) -> dict[str, Any]:
     """Train and write the weights; returns the record."""
     steps, tokens_per_step = run.budget.steps, run.budget.tokens_per_step
@@ -171,6 +185,7 @@ def _train(
     module = MODULES[run.model.objective](
         run.model, optimizer=run.optimizer, total_steps=steps, seed=run.seed
     )
+    module.microbatches = microbatches
     module.model.backbone.checkpointing = run.trainer.activation_checkpointing
     follow = Follow(
         data.val_dataloader(),
@@ -200,6 +215,8 @@ def _train(
     weights = {name: tensor.detach().cpu() for name, tensor in module.model.state_dict().items()}
     if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
         raise DivergedError("state of the weights", steps, module)
+    if data.tokens is not None:
+        save_tokenizer(data.tokens.tokenizer, folder)
     write_tensors(folder / WEIGHTS, weights)
     return _record(run, trainer, module, data, follow)
 
@@ -227,13 +244,15 @@ def _record(
     """Return what ``fit.json`` holds."""
     steps, seconds = run.budget.steps, follow.stopwatch.seconds
     tokens = steps * run.budget.tokens_per_step
+    real = tokens if data.tokens is None else follow.real  # tokens of the model's own
     last = follow.rows[-1]
     return {
         "steps": steps,
         "tokens": tokens,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds if seconds else 0.0,
-        "padding_fraction": follow.padded / (follow.padded + tokens),
+        "padding_fraction": follow.padded / (follow.padded + real),
+        "tokens_per_base": real / tokens,
         "truncated_bases": data.sampler.dropped_tokens,
         **module.step_log.summary(),
         "peak_memory_mib": peak_mib(trainer.strategy.root_device),
@@ -241,12 +260,15 @@ def _record(
         "device": str(trainer.strategy.root_device),
         "precision": str(trainer.precision),
         "attention_backends": list(attention_backends(module.model)),
+        "microbatches": module.microbatches,
         "seed": run.seed,
         "train_windows": len(data.windows),
         "dropped_windows_n": data.windows.dropped_n,
         "dropped_bases": data.windows.dropped_bases,
         "removed_bases": data.windows.removed_bases,
         "artificial_junctions": data.windows.junctions,
+        "genomes": data.share_table(),
+        "variants": {name: settings.plain(one) for name, one in data.training.budgets.items()},
         "valid_loss": last["valid_loss"] if follow.batches else None,
         "valid_accuracy": last["valid_accuracy"] if follow.batches else None,
     }
@@ -268,7 +290,7 @@ def build_trainer(run: RunConfig, *, callbacks: list[Callback], folder: Path) ->
         profiler=NoProfiler(),
         enable_progress_bar=False,
         use_distributed_sampler=False,
-        logger=_logger(run.trainer, folder) or False,
+        logger=open_logger(run.trainer, folder) or False,
         callbacks=callbacks,
         default_root_dir=str(folder),
     )
@@ -280,33 +302,6 @@ def _precision(config: TrainerConfig) -> str:
         on_gpu = config.accelerator in ("auto", "cuda") and torch.cuda.is_available()
         return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
     return "bf16-mixed" if config.precision == "bf16" else "32-true"
-
-
-def _logger(config: TrainerConfig, folder: Path) -> Logger | None:
-    """Return the extra logger that is asked for; ``curves.csv`` is always written.
-
-    Raises:
-        ConfigError: If the logger's package is not installed.
-    """
-    from lightning.pytorch import loggers
-
-    table: dict[str, Callable[[], Logger]] = {
-        "tensorboard": lambda: loggers.TensorBoardLogger(
-            str(folder), name="", version="tensorboard"
-        ),
-        "wandb": lambda: loggers.WandbLogger(save_dir=str(folder), project="lightning-dna"),
-        "mlflow": lambda: loggers.MLFlowLogger(save_dir=str(folder / "mlflow")),
-        "comet": lambda: loggers.CometLogger(),
-    }
-    if config.logger in ("csv", "none"):
-        return None
-    try:
-        return table[config.logger]()
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"trainer.logger is '{config.logger}', but its package is not installed ({error}); "
-            "install it or use trainer.logger: csv."
-        ) from error
 
 
 def load_weights(model: LanguageModel, path: Path) -> None:

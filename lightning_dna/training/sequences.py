@@ -1,6 +1,7 @@
 """Sequences of different lengths as rows of ids, padded to one batch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from lightning_dna.errors import DataError
 from lightning_dna.genome.alphabet import Codes
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.tokenizers.base import Ids
+from lightning_dna.training.finetune_config import TooLong
 
 Number = TypeVar("Number", np.float32, np.float64)
 
@@ -48,9 +50,24 @@ def padded_rows(
 
 
 def checked_rows(
-    codes: Sequence[Codes], config: ModelConfig, encoding: Encoding, *, where: str
+    codes: Sequence[Codes],
+    config: ModelConfig,
+    encoding: Encoding,
+    *,
+    where: str,
+    spare: int = 0,
+    too_long: TooLong = "error",
 ) -> list[Ids]:
     """Return the ids of sequences that a model can read.
+
+    Args:
+        codes: Base codes of each sequence.
+        config: The model's settings.
+        encoding: How sequences become ids.
+        where: What the sequences are, for the message.
+        spare: Positions that something else takes, such as a soft prompt.
+        too_long: ``"truncate_center"`` keeps the middle of a sequence that is too long, and the
+            special tokens around it.
 
     Raises:
         DataError: If there is no sequence, one is empty, or one is longer than the model allows.
@@ -62,28 +79,47 @@ def checked_rows(
         raise DataError(
             f"{where}: sequence {int(lengths.argmin())} (from 0) has no base; remove it."
         )
-    if encoding.by_base and lengths.max() > config.max_length:
+    longest = encoding.longest(config)
+    most = None if longest is None else longest - spare
+    if most is not None and most < 1:
         raise DataError(
-            f"{where}: sequence {int(lengths.argmax())} (from 0) has {int(lengths.max())} bases, "
-            f"above model.max_length {config.max_length}; raise model.max_length in the recipe (it "
-            "needs new pretraining) or shorten the sequences of the task."
+            f"{where}: {spare} of the model's {longest} positions (model.max_length) are the "
+            "prompt's (finetune.prompt_length), which leaves none for a sequence; shorten it."
         )
     rows = encoding.rows(codes)
-    encoding.check_lengths(rows, config, where=where)
+    if most is None or sequence_lengths(rows).max() <= most:
+        return rows
+    if too_long == "truncate_center":
+        return [centre(row, most, encoding.special_ids) for row in rows]
+    if encoding.by_base:
+        beside = f" less {spare} of the prompt (finetune.prompt_length)" if spare else ""
+        raise DataError(
+            f"{where}: sequence {int(lengths.argmax())} (from 0) has {int(lengths.max())} bases, "
+            f"above model.max_length {config.max_length}{beside}; raise model.max_length in the "
+            "recipe (it needs new pretraining), shorten the sequences of the task, or keep their "
+            "middle (finetune.too_long: truncate_center)."
+        )
+    encoding.check_lengths(rows, replace(config, max_length=most), where=where)
     return rows
 
 
-def labelled_batches(
-    rows: Sequence[Ids],
-    labels: npt.NDArray[np.int64],
-    batches: Iterable[Indices],
-    pad_id: int,
-    device: torch.device,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield ids, mask and labels of each batch of examples."""
-    for batch in batches:
-        input_ids, real = padded_rows(rows, batch, pad_id, device)
-        yield input_ids, real, torch.from_numpy(labels[batch]).to(device)
+def centre(row: Ids, most: int, special_ids: Sequence[int] = ()) -> Ids:
+    """Return the middle of a row that is too long, with the special tokens at its ends.
+
+    Of an odd number of tokens to leave out, the one more is left out on the right.
+
+    Example:
+        >>> row = np.array([1, 20, 21, 22, 23, 24, 2])
+        >>> centre(row, 4, special_ids=(1, 2)).tolist(), centre(row, 9).tolist()
+        ([1, 21, 22, 2], [1, 20, 21, 22, 23, 24, 2])
+    """
+    if len(row) <= most:
+        return row
+    first = int(row[0] in special_ids)
+    last = len(row) - int(row[-1] in special_ids)
+    kept = most - first - (len(row) - last)
+    start = first + (last - first - kept) // 2
+    return np.concatenate((row[:first], row[start : start + kept], row[last:]))
 
 
 def of_bases(

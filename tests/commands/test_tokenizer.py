@@ -2,7 +2,9 @@
 
 import csv
 import json
+import math
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -82,6 +84,20 @@ def test_compare(fasta, tmp_path, capsys):
         assert float(row["bases_per_token"]) == pytest.approx(bases / tokens, abs=1e-4)
         assert int(row["tokens"]) == 120
         assert 30 < float(row["peak"]) < 2000
+        trained = Counter(
+            token
+            for chrom in (1, 2)
+            for run in letters(fasta, chrom).upper().split("N")
+            for token in reference.encode(run, add_special_tokens=False).ids
+        )
+        kinds = 120 - 5  # all but the special tokens
+        bits = -sum(
+            math.log2((trained[token] + 1) / (trained.total() + kinds))
+            for run in held_out.split("N")
+            for token in reference.encode(run, add_special_tokens=False).ids
+        )
+        assert float(row["bits_0"]) == pytest.approx(bits / bases, abs=1e-4)
+        assert float(row["bits_1"]) < 2.2
     first, second = vocabularies.values()
     shared = len(first & second) / len(first | second)
     assert float(rows["iterative-vocab"]["overlap"]) == pytest.approx(shared, abs=1e-4)

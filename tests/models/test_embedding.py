@@ -3,7 +3,7 @@ import torch
 
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.config import ModelConfig
-from lightning_dna.models.embedding import embed, reach
+from lightning_dna.models.embedding import embed, reach, trunk_at
 from lightning_dna.models.language_model import build_model
 from lightning_dna.testing.models import filled, random_tokens
 
@@ -88,3 +88,34 @@ def test_nothing_to_embed():
     model = build_model(ModelConfig(**TOY), seed=0)
     with pytest.raises(ConfigError, match="empty sequence"):
         embed(model, torch.zeros(1, 0, dtype=torch.int64), chunk=5, overlap=0)
+
+
+class TestTrunkAt:
+    """A trunk cut off after a block is what hands on that block's output."""
+
+    @pytest.mark.parametrize("layer", [0, 1, 2, 3, -1])
+    @pytest.mark.parametrize("placement", ["pre", "post"])
+    def test_states_are_those_after_the_block(self, layer, placement):
+        config = ModelConfig(**TOY, mixer="attention", norm_placement=placement)
+        model = filled(build_model(config, seed=0)).double().eval()
+        tokens, seen = random_tokens(2, 9), []
+        for block in model.backbone.blocks:
+            block.register_forward_hook(lambda block, given, out: seen.append(out))
+        with torch.no_grad():
+            whole = model.backbone(tokens)
+            trunk = trunk_at(model.backbone, layer).double().eval()
+            found = trunk(tokens)
+            before = model.backbone.embedding_norm(model.backbone.embedding(tokens))
+        expected = [before, *seen[:2], whole, whole][layer]
+        torch.testing.assert_close(found, expected)
+
+    def test_the_model_stays_as_it_is(self):
+        model = build_model(ModelConfig(**TOY), seed=0).requires_grad_(False)
+        trunk = trunk_at(model.backbone, 1)
+        assert len(model.backbone.blocks) == 3
+        assert all(part.requires_grad for part in trunk.parameters())
+        assert not any(part.requires_grad for part in model.parameters())
+
+    def test_a_layer_that_is_not_there(self):
+        with pytest.raises(ConfigError, match=r"finetune\.layer is 4, .* 3 blocks; allowed: -1 to"):
+            trunk_at(build_model(ModelConfig(**TOY), seed=0).backbone, 4)

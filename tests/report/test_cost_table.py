@@ -49,6 +49,20 @@ def test_an_arm_that_did_not_finish_has_dashes(predicted, write):
     assert cells[7].text == "—"
 
 
+def test_longer_tokens_have_columns_of_their_own(predicted, write):
+    rows = [row for row in predicted["arms.csv"] if row["kind"] == "model"]
+    for row in rows:
+        row["tokens_per_base"], row["padding_fraction"] = 1.0, 0.0
+    (table,) = cost_tables(load_results(write(predicted)))
+    assert "Rows" not in {column.group for column in table.columns}
+    rows[1]["tokens_per_base"], rows[1]["padding_fraction"] = 0.2578, 0.0612
+    (table,) = cost_tables(load_results(write(predicted)))
+    titles = [column.title for column in table.columns if column.group == "Rows"]
+    assert titles == ["Tokens per base", "Padding, %"]
+    assert [cell.text for cell in table.rows[0].cells[:2]] == ["1.000", "0.0"]
+    assert [cell.text for cell in table.rows[1].cells[:2]] == ["0.258", "6.1"]
+
+
 def test_the_page_and_its_markdown_show_the_table_and_its_sources(predicted, write):
     folder = write(predicted)
     page = render(folder).read_text(encoding="utf-8")

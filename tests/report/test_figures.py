@@ -230,5 +230,5 @@ def test_names_are_never_read_as_mathematics_or_markup():
 
 
 def test_more_arms_than_colours_differ_in_marker():
-    styles = [figures._arm_style(number) for number in range(24)]
+    styles = [figures.arm_style(number) for number in range(24)]
     assert len(set(styles)) == 24

@@ -15,8 +15,9 @@ from lightning_dna.report.page import render
 from lightning_dna.study.compare import write_results
 from lightning_dna.study.environment import git_commit, package_versions
 from lightning_dna.study.memorize import memorize
-from lightning_dna.study.run import clear_failures, execute, status_table
+from lightning_dna.study.run import clear_failures, execute
 from lightning_dna.study.study import open_study
+from lightning_dna.study.upkeep import status_table
 from lightning_dna.tasks.base import Scores
 
 
@@ -58,7 +59,8 @@ def test_a_study_from_recipe_to_report(make_study, tmp_path):
     described = json.loads((out / "results" / "study.json").read_text())
     assert described["planned"] == [["bases", "mlm_accuracy"], ["bases", "bits_per_base"]]
     assert yaml.safe_load(described["recipe"])["baseline"] == "attention"
-    assert all(note.startswith(("promoter: ", "arm ")) for note in described["notes"])
+    others = [n for n in described["notes"] if not n.startswith(("promoter: ", "arm "))]
+    assert [note.partition(" (")[0] for note in others] == ["networks among the baselines"]
     assert render(out).is_file()
 
     # Growing by a seed keeps every finished table and adds the random baseline's new seed.
@@ -106,7 +108,7 @@ def test_failures_are_shown_retried_and_reported(make_study, tmp_path, monkeypat
     assert (outcome.done, outcome.failed) == (4, 1)
     text = status_table(open_study(out), out)
     assert "RuntimeError: the machine is on fire" in text
-    assert [line.split("|")[2].strip() for line in text.splitlines()[2:]] == [
+    assert [line.split("|")[2].strip() for line in text.splitlines()[4:]] == [
         "done",
         "done",
         "done",

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from lightning_dna.atomic import UnwritableError
 from lightning_dna.errors import ResultsError
-from lightning_dna.study import executors
+from lightning_dna.study import executors, ledger
 from lightning_dna.study.executors import Job, run_with_workers, summary, work_through
+from lightning_dna.study.journal import Journal
 from lightning_dna.study.ledger import CellFolder, State
 
 # A worker without torch: works through the folders 0, 1, ... below argv[1], logging start and end.
@@ -22,6 +24,7 @@ import os, signal, sys, time
 from functools import partial
 from pathlib import Path
 from lightning_dna.study.executors import Job, die_with_parent, work_through
+from lightning_dna.study.journal import Journal
 from lightning_dna.study.ledger import CellFolder
 
 root, count, behaviour = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -35,6 +38,8 @@ if behaviour == "never":
 def work(folder, progress):
     if behaviour == "orphan":
         (root / "started").touch()
+        time.sleep(60)
+    if behaviour == "slow" and folder.name == "1":
         time.sleep(60)
     if behaviour == "die once" and not (root / "died").exists():
         (root / "died").touch()
@@ -50,7 +55,7 @@ def work(folder, progress):
 
 jobs = [CellFolder(root / str(i), ("done",)) for i in range(count)]
 work_through([Job(name=c.folder.name, folder=c, work=partial(work, c.folder)) for c in jobs],
-             progress=False)
+             progress=False, journal=Journal(root / "journal"))
 """
 
 
@@ -65,13 +70,15 @@ def fake(root, count, work=None):
     ]
 
 
-def run_workers(root, jobs, behaviour, workers=2):
+def run_workers(root, jobs, behaviour, workers=2, **more):
     root.mkdir(exist_ok=True)
     return run_with_workers(
         jobs,
         command=[sys.executable, "-c", WORKER, str(root), str(len(jobs)), behaviour],
         workers=workers,
         log_folder=root / "logs",
+        journal=Journal(root / "journal"),
+        **more,
     )
 
 
@@ -156,6 +163,60 @@ def test_a_cell_that_kills_every_worker_is_failed_after_a_while(tmp_path, monkey
     failure = jobs[1].folder.failure()
     assert failure["kind"] == "WorkerKilled"
     assert "killed 2 times (SIGKILL)" in failure["message"]
+
+
+def test_a_cell_over_its_time_is_stopped_and_the_rest_goes_on(tmp_path):
+    jobs = fake(tmp_path, 4)
+    outcome = run_workers(tmp_path, jobs, "slow", workers=2, limit_seconds=0.6)
+    assert (outcome.done, outcome.failed) == (3, 1)
+    assert jobs[1].folder.state() is State.TIMEOUT
+    assert "limit of" in jobs[1].folder.failure()["message"]
+    assert jobs[1].folder.clear_failure()
+    assert jobs[1].folder.state() is State.PLANNED
+
+
+def test_a_cell_without_memory_is_tried_again_as_long_as_that_can_help(tmp_path):
+    asked = []
+
+    def work(folder, progress):
+        asked.append(folder.name)
+        if folder.name == "1" or asked.count("0") < 3:
+            raise MemoryError("no room")
+        (folder / "done").touch()
+
+    jobs = [replace(job, smaller=lambda times: times < 4) for job in fake(tmp_path, 2, work)]
+    outcome = work_through(jobs, progress=False)
+    assert (outcome.done, outcome.failed) == (1, 1)
+    assert [a.outcome for a in jobs[0].folder.attempts()] == [
+        "out of memory",
+        "out of memory",
+        "done",
+    ]
+    assert jobs[1].folder.state() is State.OUT_OF_MEMORY
+    assert len(jobs[1].folder.attempts()) == 4
+
+
+def test_memory_that_cannot_be_saved_is_a_failure_at_once(tmp_path):
+    def work(folder, progress):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte")
+
+    jobs = fake(tmp_path, 1, work)
+    assert work_through(jobs, progress=False).failed == 1
+    assert jobs[0].folder.state() is State.OUT_OF_MEMORY
+
+
+def test_a_cell_that_was_taken_over_is_neither_failed_nor_done_by_the_loser(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "STALE_SECONDS", 0.1)  # for the other one, who says no more
+
+    def work(folder, progress):
+        if not (folder / "attempts" / "0002.json").exists():
+            (folder / "attempts" / "0002.json").write_text("{}")
+            raise OSError("the other one removed my file")
+        (folder / "done").touch()
+
+    jobs = fake(tmp_path, 1, work)
+    work_through(jobs, progress=False)
+    assert jobs[0].folder.failure() is None
 
 
 def test_workers_that_die_before_any_cell_end_the_study(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def start(recipe: Path, out: Path) -> subprocess.Popen[bytes]:
 
 def some_cell_started(out: Path, after: float) -> bool:
     """Tell whether a worker began with a cell after a moment."""
-    return any(path.stat().st_mtime > after for path in out.glob("runs/*/attempts.jsonl"))
+    return any(path.stat().st_mtime > after for path in out.glob("runs/*/attempts/*.json"))
 
 
 def kill_at_random(recipe: Path, out: Path, *, kills: int, rng: np.random.Generator) -> list[str]:

@@ -3,7 +3,8 @@
 import pytest
 
 from lightning_dna.models.language_model import build_model
-from lightning_dna.study.plan import plan_frame, plan_table, where_it_runs
+from lightning_dna.study.machine import where_it_runs
+from lightning_dna.study.plan import plan_frame, plan_table
 from lightning_dna.training.config import TrainerConfig
 
 

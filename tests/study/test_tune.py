@@ -1,6 +1,9 @@
 """Tuning: the same trials for every arm, also after a stop; what is wrong is refused beforehand."""
 
+import contextlib
 import math
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import optuna
@@ -10,6 +13,7 @@ import yaml
 
 from lightning_dna import settings
 from lightning_dna.errors import ConfigError, ResultsError
+from lightning_dna.study import trials as trials_room
 from lightning_dna.study import tune as tuning
 from lightning_dna.study.ranges import check_range, examples, suggest
 from lightning_dna.study.study import load_study
@@ -37,12 +41,11 @@ def fake_fit(monkeypatch):
 
     def fit(run, folder, *, progress, on_validation):
         runs.append(run)
-        folder.mkdir(parents=True)
         loss = abs(math.log10(run.optimizer.lr) + 2) + 1.0
         on_validation(run.budget.steps, {"valid_loss": loss})
         return SimpleNamespace(record={"valid_loss": loss})
 
-    monkeypatch.setattr(tuning, "fit", fit)
+    monkeypatch.setattr(trials_room, "fit", fit)
     return runs
 
 
@@ -51,14 +54,14 @@ def trials_of(folder):
 
 
 def test_real_trials_on_their_share_of_the_budget(tiny, tmp_path):
-    text = tune(tiny(trials=1), tmp_path / "out")
+    found = tune(tiny(trials=1), tmp_path / "out")
     trials = trials_of(tmp_path / "out")
     assert trials["arm"].tolist() == ["attention", "hyena"]
     assert (trials["state"] == "complete").all()
     assert (trials["last_step"] == 4).all()  # a fifth of 20 steps
     assert trials["valid_bits_per_base"].between(1.0, 4.0).all()
-    assert "tuned.yaml" in text
-    assert not (tmp_path / "out" / "trials").exists()
+    assert found.recipe == tmp_path / "out" / "tuned.yaml"
+    assert list((tmp_path / "out").rglob("*.pt")) == []  # weights of trials are not kept
 
 
 def test_every_arm_gets_the_same_trials(tiny, fake_fit, tmp_path):
@@ -106,7 +109,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(
     tiny, fake_fit, tmp_path, monkeypatch, stopped_at
 ):
     tune(tiny(), tmp_path / "whole")
-    works, calls = tuning.fit, []
+    works, calls = trials_room.fit, []
 
     def stops(run, folder, **options):
         calls.append(run)
@@ -114,48 +117,140 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(
             raise KeyboardInterrupt
         return works(run, folder, **options)
 
-    monkeypatch.setattr(tuning, "fit", stops)
+    monkeypatch.setattr(trials_room, "fit", stops)
     with pytest.raises(KeyboardInterrupt):
         tune(tiny(), tmp_path / "out")
     tune(tiny(), tmp_path / "out")
     assert len(calls) == 6 + 1
-    after = trials_of(tmp_path / "out").query("state != 'stopped'")
-    whole = trials_of(tmp_path / "whole")
-    columns = ["arm", "state", "valid_bits_per_base", *SPACE]
-    pd.testing.assert_frame_equal(
-        after[columns].reset_index(drop=True), whole[columns], check_exact=True
-    )
+    after, whole = trials_of(tmp_path / "out"), trials_of(tmp_path / "whole")
+    columns = ["arm", "trial", "state", "valid_bits_per_base", *SPACE]
+    pd.testing.assert_frame_equal(after[columns], whole[columns], check_exact=True)
     recipes = [(tmp_path / name / "tuned.yaml").read_text() for name in ("out", "whole")]
     assert recipes[0] == recipes[1]
 
 
-def test_a_trial_that_a_kill_left_running_is_tried_again(tiny, fake_fit, tmp_path, monkeypatch):
-    class Killed(BaseException):
-        """Stands for kill -9: nothing of Optuna's clean-up runs."""
+class Killed(BaseException):
+    """Stands for kill -9: nothing of what cleans up runs."""
 
-    works, first = tuning.fit, []
 
-    def dies(run, folder, **options):
-        first.append(run)
+@pytest.mark.parametrize("moment", ["training", "telling", "writing"])
+def test_a_trial_that_a_kill_left_running_goes_on_with_its_setting(
+    tiny, fake_fit, tmp_path, monkeypatch, moment
+):
+    tune(tiny(), tmp_path / "whole")
+
+    def dies(*_, **__):
         raise Killed
 
-    monkeypatch.setattr(tuning, "fit", dies)
-    monkeypatch.setattr("optuna.study._optimize._tell_with_warning", raise_again)
-    with pytest.raises(Killed):
-        tune(tiny(), tmp_path / "out")
-    monkeypatch.undo()
-    monkeypatch.setattr(tuning, "fit", works)
+    with monkeypatch.context() as patch:
+        names = {"training": "fit", "telling": "_tell", "writing": "_write"}
+        patch.setattr(trials_room, names[moment], dies)
+        with pytest.raises(Killed):
+            tune(tiny(), tmp_path / "out")
     tune(tiny(), tmp_path / "out")
+    after, whole = trials_of(tmp_path / "out"), trials_of(tmp_path / "whole")
+    columns = ["arm", "trial", "state", "valid_bits_per_base", *SPACE]
+    pd.testing.assert_frame_equal(after[columns], whole[columns], check_exact=True)
+
+
+def test_a_trial_that_breaks_down_is_not_a_result_and_is_tried_again(
+    tiny, fake_fit, tmp_path, monkeypatch
+):
+    def breaks(*_, **__):
+        raise KeyError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials_room, "fit", breaks)
+        with pytest.raises(ResultsError, match=r"trial 0: KeyError.*did not count"):
+            tune(tiny(trials=1), tmp_path / "out")
+    for _ in range(3):  # one message for each that broke
+        with contextlib.suppress(ResultsError):
+            tune(tiny(trials=1), tmp_path / "out")
+    assert trials_of(tmp_path / "out")["state"].tolist() == ["complete", "complete"]
+
+
+RUNNER = """
+import sys, time
+from types import SimpleNamespace
+from lightning_dna.study import trials
+from lightning_dna.study.study import load_study
+from lightning_dna.study.tune import tune
+
+def fit(run, folder, *, progress, on_validation):
+    time.sleep(0.05)
+    with open(sys.argv[3], "a") as log:
+        log.write(f"{run.model.mixer}\\n")
+    on_validation(1, {"valid_loss": 1.0 + run.optimizer.lr})
+    return SimpleNamespace(record={"valid_loss": 1.0 + run.optimizer.lr})
+
+trials.fit = fit
+tune(load_study(sys.argv[1]), __import__("pathlib").Path(sys.argv[2]))
+"""
+
+
+def test_four_runners_give_each_arm_exactly_its_budget(tiny, tmp_path):
+    study = tiny(trials=6)
+    assert len(study.arms) == 2
+    words = [str(tmp_path / name) for name in ("toy.yaml", "out", "log")]
+    crew = [subprocess.Popen([sys.executable, "-c", RUNNER, *words]) for _ in range(4)]
+    assert [process.wait(timeout=300) for process in crew] == [0, 0, 0, 0]
+    assert sorted((tmp_path / "log").read_text().split()) == ["attention"] * 6 + ["hyena"] * 6
     trials = trials_of(tmp_path / "out")
-    assert trials.groupby("arm").size().to_dict() == {"attention": 4, "hyena": 3}
-    assert trials["state"].tolist().count("stopped") == 1
-    again = fake_fit[0]
-    assert again.optimizer == first[0].optimizer
-    assert len(fake_fit) == 6
+    assert trials.groupby("arm")["trial"].apply(list).to_dict() == {
+        "attention": list(range(6)),
+        "hyena": list(range(6)),
+    }
+    one, other = (frame for _, frame in trials.groupby("arm"))
+    assert one["optimizer.lr"].tolist() == other["optimizer.lr"].tolist()
 
 
-def raise_again(*_, **options):
-    raise options.get("value_or_values") or RuntimeError("killed")
+def test_a_database_keeps_the_search_as_well_as_a_journal(tiny, fake_fit, tmp_path):
+    found = tune(tiny(), tmp_path / "out", storage=f"sqlite:///{tmp_path / 'search.db'}")
+    plain = tune(tiny(), tmp_path / "plain")
+    columns = ["arm", "trial", "state", "valid_bits_per_base", *SPACE]
+    pd.testing.assert_frame_equal(found.trials[columns], plain.trials[columns])
+
+
+def test_a_database_that_is_not_there_is_a_clear_error(tiny, tmp_path):
+    with pytest.raises(ConfigError, match=r"--storage nosuchdb://x: .*Check the URL"):
+        tune(tiny(), tmp_path / "out", storage="nosuchdb://x")
+
+
+def test_a_grid_is_tried_point_by_point_in_every_arm(tiny, fake_fit, tmp_path):
+    space = {"optimizer.lr": {"choices": [0.001, 0.01]}, "model.heads": {"choices": [1, 2]}}
+    found = tune(tiny(trials=4, space=space, sampler="grid"), tmp_path / "out")
+    for _, mine in found.trials.groupby("arm"):
+        points = list(zip(mine["optimizer.lr"], mine["model.heads"], strict=True))
+        assert points == [(0.001, 1), (0.001, 2), (0.01, 1), (0.01, 2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sampler": "grid"}, "is a range, and tune.sampler 'grid' tries every value"),
+        (
+            {"sampler": "grid", "space": {"model.heads": {"choices": [1, 2]}}},
+            r"trials is 3, and the grid has 2 points; set tune.trials=2",
+        ),
+    ],
+)
+def test_a_grid_that_does_not_fit_its_trials_is_refused(tiny, tmp_path, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        tune(tiny(**changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cma-es"])
+def test_samplers_that_learn_draw_within_their_ranges(tiny, fake_fit, tmp_path, sampler):
+    if sampler == "cma-es":
+        pytest.importorskip("cmaes")
+    space = {
+        "optimizer.lr": {"low": "1e-4", "high": "1e-1", "log": True},
+        "optimizer.weight_decay": {"low": 0.0, "high": 0.3},
+    }
+    found = tune(tiny(trials=7, sampler=sampler, space=space), tmp_path / "out")
+    assert found.trials["optimizer.lr"].between(1e-4, 1e-1).all()
+    assert found.trials["optimizer.weight_decay"].nunique() == 7
 
 
 def test_a_finished_search_is_not_repeated_and_may_grow(tiny, fake_fit, tmp_path):
@@ -174,22 +269,15 @@ def test_trials_of_another_search_are_not_mixed_in(tiny, fake_fit, tmp_path):
     assert len(fake_fit) == 2
 
 
-def test_two_searches_do_not_share_a_folder(tiny, fake_fit, tmp_path):
-    study = tiny()
-    with tuning._alone(tmp_path), pytest.raises(ResultsError, match="another process tunes"):
-        tuning._alone(tmp_path).__enter__()
-    tune(study, tmp_path / "out")
-
-
 def test_trials_that_fail_count_and_are_logged(tiny, fake_fit, tmp_path, monkeypatch):
-    works = tuning.fit
+    works = trials_room.fit
 
     def diverges(run, folder, **options):
         if run.optimizer.lr > 0.01:
             raise ConfigError("the loss is not finite")
         return works(run, folder, **options)
 
-    monkeypatch.setattr(tuning, "fit", diverges)
+    monkeypatch.setattr(trials_room, "fit", diverges)
     tune(tiny(trials=4), tmp_path / "out")
     trials = trials_of(tmp_path / "out")
     assert len(trials) == 8
@@ -201,25 +289,24 @@ def test_trials_that_fail_count_and_are_logged(tiny, fake_fit, tmp_path, monkeyp
 
 def test_a_search_without_any_finished_trial_says_why(tiny, tmp_path, monkeypatch):
     diverged = SimpleNamespace(record={"valid_loss": math.nan})
-    monkeypatch.setattr(tuning, "fit", lambda *_, **__: diverged)
+    monkeypatch.setattr(trials_room, "fit", lambda *_, **__: diverged)
     with pytest.raises(ResultsError, match=r"no trial of arm 'attention'.*not a number"):
         tune(tiny(trials=2), tmp_path / "out")
     assert len(trials_of(tmp_path / "out")) == 4
 
 
 def test_hopeless_trials_are_pruned(tiny, tmp_path, monkeypatch):
-    losses = iter([1.0, 1.1, 1.2, 9.0] * 2)
+    losses = iter([1.0, 1.0, 1.1, 1.1, 1.2, 1.2, 9.0, 9.0])  # the arms take turns
 
     def fit(run, folder, *, progress, on_validation):
         loss = next(losses)
         on_validation(1, {"valid_loss": loss})
         return SimpleNamespace(record={"valid_loss": loss})
 
-    monkeypatch.setattr(tuning, "fit", fit)
-    text = tune(tiny(trials=4, pruner="median"), tmp_path / "out")
+    monkeypatch.setattr(trials_room, "fit", fit)
+    tune(tiny(trials=4, pruner="median"), tmp_path / "out")
     states = trials_of(tmp_path / "out")["state"].tolist()
     assert states == ["complete", "complete", "complete", "pruned"] * 2
-    assert "|" in text
 
 
 @pytest.mark.parametrize(

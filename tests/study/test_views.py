@@ -11,10 +11,11 @@ from lightning_dna.stats.bootstrap import bootstrap_metrics
 from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.study.views import (
     chromosome_views,
-    classification_views,
     compared_metrics,
+    example_views,
     mlm_views,
     only,
+    planned_pairs,
     repeat_for_seeds,
 )
 from lightning_dna.tasks.card import TaskCard
@@ -120,11 +121,54 @@ def test_classification_keeps_labels_and_predictions():
             "score": [0.1, 0.2, 0.3, 0.9],
         }
     )
-    a, b = classification_views(frame)["promoter/full"]
+    a, b = example_views(frame, "classification")["promoter/full"]
     assert (a.variant, b.variant) == ("a", "b")
     assert a.y_true.tolist() == [0, 1]
     assert a.y_pred.tolist() == [0, 0]
     assert b.y_pred.tolist() == [0, 1]
+
+
+COMMON = {
+    "task": "t",
+    "variant": "a",
+    "seed": 0,
+    "example_id": ["x", "y"],
+    "cluster_id": ["c", "c"],
+}
+
+
+def test_ranking_keeps_scores_of_any_size():
+    frame = pd.DataFrame({**COMMON, "label": [0, 1], "score": [-7.5, 3.0]})
+    (one,) = example_views(frame, "ranking")["t"]
+    assert (one.y_true.tolist(), one.y_score.tolist()) == ([0, 1], [-7.5, 3.0])
+    assert one.cluster_id.tolist() == ["c", "c"]
+
+
+def test_many_labels_and_many_positions_become_arrays():
+    labels, scores = [np.array([True, False]), np.array([False, False])], [np.ones(2), np.zeros(2)]
+    frame = pd.DataFrame({**COMMON, "labels": labels, "scores": scores})
+    (one,) = example_views(frame, "multilabel")["t"]
+    np.testing.assert_array_equal(one.labels, [[True, False], [False, False]])
+    np.testing.assert_array_equal(one.label_scores, [[1, 1], [0, 0]])
+    counts = {"hits": [1, 2], "predicted": [3, 2], "true": [2, 3]}
+    frame = pd.DataFrame({**COMMON, **{name: [np.array(row)] * 2 for name, row in counts.items()}})
+    (one,) = example_views(frame, "per_position")["t"]
+    np.testing.assert_array_equal(one.counts, [[[1, 2], [3, 2], [2, 3]]] * 2)
+
+
+def test_planned_rows_may_stand_for_many():
+    measured = {
+        "heldout_mlm": ("mlm_accuracy",),
+        "a/full": ("mcc", "accuracy"),
+        "b/full": ("macro_f1",),
+        "a/frozen": ("mcc",),
+    }
+    assert planned_pairs(["a/*:mcc"], measured) == [("a/full", "mcc"), ("a/frozen", "mcc")]
+    assert planned_pairs(["*/full:m*"], measured) == [("a/full", "mcc"), ("b/full", "macro_f1")]
+    # once each, and a row without a star as it stands, for the caller to refuse
+    twice = planned_pairs(["a/full:mcc", "*/full:mcc", "c:mcc"], measured)
+    assert twice == [("a/full", "mcc"), ("c", "mcc")]
+    assert planned_pairs(["*/lora:mcc"], measured) == []
 
 
 def test_what_a_suite_compares():

@@ -202,3 +202,78 @@ def test_read_refuses_another_schema_and_bad_content(tmp_path):
         Scores.read(written(mlm_frame(), schema=2))
     with pytest.raises(ResultsError, match=r"s\.parquet: mlm scores: correct cannot exceed"):
         Scores.read(written(mlm_frame(correct=[9, 0, 0])))
+
+
+EXAMPLE = {
+    "task": ["t/full", "t/full"],
+    "variant": ["a", "a"],
+    "seed": [0, 0],
+    "example_id": ["x", "y"],
+    "cluster_id": ["x", "x"],
+}
+RANKING = EXAMPLE | {"label": [0, 1], "score": [-3.5, 12.0]}
+MULTILABEL = EXAMPLE | {
+    "labels": [np.array([True, False, True]), np.array([False, False, True])],
+    "scores": [np.array([0.5, -2.0, 1e9]), np.array([0.0, 1.0, -1.0])],
+}
+PER_POSITION = EXAMPLE | {
+    "hits": [np.array([3, 0]), np.array([1, 2])],
+    "predicted": [np.array([5, 0]), np.array([2, 3])],
+    "true": [np.array([3, 2]), np.array([2, 3])],
+}
+KINDS = {"ranking": RANKING, "multilabel": MULTILABEL, "per_position": PER_POSITION}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_come_back_from_disk_unchanged(kind, tmp_path):
+    scores = Scores(pd.DataFrame(KINDS[kind]), kind)
+    scores.write(tmp_path / "scores.parquet")
+    again = Scores.read(tmp_path / "scores.parquet")
+    assert again.kind == kind
+    for name, column in KINDS[kind].items():
+        for value, expected in zip(again.frame[name], column, strict=True):
+            assert np.array_equal(value, np.asarray(expected))
+
+
+def test_lists_are_stored_as_booleans_float32_and_int64():
+    multilabel = Scores(pd.DataFrame(MULTILABEL), "multilabel").frame
+    counts = Scores(pd.DataFrame(PER_POSITION), "per_position").frame
+    assert multilabel["labels"][0].dtype == np.bool_
+    assert multilabel["scores"][0].dtype == np.float32
+    assert counts["hits"][0].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("ranking", {"label": [0, 2]}, r"label must be 0 or 1; 1 rows do not: t/full/a/0/y"),
+        ("ranking", {"score": [np.inf, 0.0]}, "score must be finite; 1 rows do not"),
+        ("ranking", {"example_id": ["x", "x"]}, "one row for each task, variant, seed, example_id"),
+        (
+            "multilabel",
+            {"scores": [np.zeros(3), np.zeros(2)]},
+            "labels and scores must have one entry for each label; 1 rows do not: t/full/a/0/y",
+        ),
+        ("multilabel", {"scores": [np.zeros(3), np.array([0, np.nan, 0])]}, "must be finite"),
+        ("multilabel", {"labels": [np.zeros(3), np.zeros(3)]}, "'labels' must hold a list of bool"),
+        ("multilabel", {"scores": ["abc", "def"]}, "'scores' must hold a list of float32"),
+        (
+            "per_position",
+            {"predicted": [np.array([4, 0]), np.array([2, 3])]},
+            "predicted and true must count the same positions; 1 rows",
+        ),
+        (
+            "per_position",
+            {"hits": [np.array([4, 0]), np.array([1, 2])]},
+            "hits cannot exceed predicted or true; 1 rows",
+        ),
+        (
+            "per_position",
+            {"hits": [np.array([-1, 0]), np.array([1, 2])]},
+            "'hits' must hold a list of int64",
+        ),
+    ],
+)
+def test_other_kinds_refuse_what_cannot_be(kind, changes, message):
+    with pytest.raises(ResultsError, match=message):
+        Scores(pd.DataFrame(KINDS[kind] | changes), kind)

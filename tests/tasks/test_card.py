@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lightning_dna.errors import ConfigError
-from lightning_dna.tasks.card import Carve, TaskCard, load_card, load_suite
+from lightning_dna.tasks.card import Carve, TaskCard, load_card
+from lightning_dna.tasks.suites import load_suite
 
 FILES = {"train": "a.csv", "valid": "b.csv", "test": "c.csv"}
 
@@ -76,6 +77,7 @@ def test_default_metrics_follow_the_kind():
         (labelled, {"files": {"train": "x", "valid": "y"}}, "files lacks test"),
         (labelled, {"carve": Carve()}, "carve makes 'valid' from 'train'"),
         (labelled, {"max_train": 0}, "max_train is 0"),
+        (labelled, {"folds": 1}, "folds is 1; allowed: 2 or more"),
         (simulated, {"simulated": None}, "simulated is missing"),
         (simulated, {"simulated": "promotor"}, "Did you mean 'promoter'"),
         (simulated, {"length": 20}, "length is 20; the simulated task 'promoter' needs"),

@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from lightning_dna.errors import ConfigError
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import build_model
-from lightning_dna.tasks.card import CLASSIFICATION_BASELINES, TaskCard
+from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card_kinds import CLASSIFICATION_BASELINES
 from lightning_dna.tasks.classification import (
     fit_baseline,
     relabel,
@@ -160,7 +161,7 @@ class TestBaselines:
     def test_majority_predicts_the_commonest_training_class(self, task):
         labels = np.array([1] * 60 + [0] * 36)
         skewed = replace(task, train=replace(task.train, labels=labels))
-        frame = score_baseline(CARD, skewed, "majority", seed=3).frame
+        frame = score_baseline(CARD, skewed, "majority", seed=3)[0].frame
         assert set(frame["prediction"]) == {1}
         np.testing.assert_allclose(frame["score"], 60 / 96)
         assert (set(frame["task"]), set(frame["variant"])) == ({"sim"}, {"majority"})
@@ -175,13 +176,13 @@ class TestBaselines:
     )
     def test_test_labels_reach_no_fit(self, task, name):
         hidden = replace(task, test=replace(task.test, labels=1 - task.test.labels))
-        first = score_baseline(CARD, task, name, seed=0).frame
-        second = score_baseline(CARD, hidden, name, seed=0).frame
+        first = score_baseline(CARD, task, name, seed=0)[0].frame
+        second = score_baseline(CARD, hidden, name, seed=0)[0].frame
         np.testing.assert_array_equal(first["score"], second["score"])
         assert first["label"].tolist() == task.test.labels.tolist()
 
     def test_a_baseline_stands_beside_every_way(self, task):
-        scores = score_baseline(CARD, task, "majority", seed=0)
+        scores, _ = score_baseline(CARD, task, "majority", seed=0)
         moved = relabel(scores, "sim/full")
         assert set(moved.frame["task"]) == {"sim/full"}
         assert set(scores.frame["task"]) == {"sim"}

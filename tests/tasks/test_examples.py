@@ -218,8 +218,8 @@ class TestRefused:
         assert "tasks_root" in message
 
     def test_missing_columns_with_the_found_ones(self, tmp_path):
-        message = refused(tmp_path, train="seq,label\nAC,0\n")
-        assert "missing columns: sequence; found: seq, label" in message
+        message = refused(tmp_path, train="dna,label\nAC,0\n")
+        assert "missing columns: sequence; found: dna, label" in message
         assert "train.csv" in message
 
     def test_a_column_twice(self, tmp_path):

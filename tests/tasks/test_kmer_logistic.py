@@ -10,7 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from lightning_dna.data.examples import Examples
 from lightning_dna.genome.alphabet import encode
 from lightning_dna.tasks import logistic
-from lightning_dna.tasks.baselines.kmer_logistic import kmer_counts, kmer_logistic, kmer_profiles
+from lightning_dna.tasks.baselines.kmer_logistic import (
+    gc_content,
+    gc_logistic,
+    kmer_counts,
+    kmer_logistic,
+    kmer_profiles,
+)
 from lightning_dna.tasks.logistic import choose_logistic
 
 
@@ -70,6 +76,66 @@ class TestCounts:
         np.testing.assert_allclose(norms, [1, 0, 1])
         counts = brute_force_counts("ACGTACGT", 3)
         np.testing.assert_allclose(profiles.toarray()[0], counts / np.linalg.norm(counts))
+
+
+class TestStrands:
+    @pytest.mark.parametrize("length", [1, 2, 3, 4])
+    def test_a_sequence_and_its_other_strand_have_one_profile(self, length):
+        rng = np.random.default_rng(length)
+        sequence = "".join(rng.choice(list("ACGT"), size=50))
+        other = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
+        both = kmer_profiles([encode(sequence), encode(other)], length, both_strands=True)
+        np.testing.assert_allclose(both.toarray()[0], both.toarray()[1], rtol=1e-12)
+        apart = kmer_profiles([encode(sequence), encode(other)], length).toarray()
+        assert not np.allclose(apart[0], apart[1])
+
+    @pytest.mark.parametrize(("length", "columns"), [(1, 2), (2, 10), (3, 32), (4, 136)])
+    def test_there_is_a_column_for_each_pair(self, length, columns):
+        # 4**k k-mers; those of even length that are their own other strand stand alone
+        assert kmer_profiles([encode("ACGTA")], length, both_strands=True).shape == (1, columns)
+
+    def test_counts_by_hand(self):
+        # AAC: AA with TT, AC with GT; columns AA AC AG AT CA CC CG GA GC TA
+        both = kmer_profiles([encode("AAC")], 2, both_strands=True).toarray()[0]
+        np.testing.assert_allclose(both, np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0]) / np.sqrt(2))
+
+    def test_sites_on_either_strand_choose_both(self):
+        def sites(n: int, seed: int) -> Examples:
+            rng = np.random.default_rng(seed)
+            rows = motif_examples(n, seed, motif="GATTACA")
+            codes = [
+                (3 - code[::-1]).astype(np.uint8) if rng.random() < 0.5 else code
+                for code in rows.codes
+            ]
+            return Examples(codes=codes, labels=rows.labels, ids=rows.ids)
+
+        _, record = kmer_logistic(sites(300, 1), sites(300, 2), sites(10, 3).codes, n_classes=2)
+        assert record["both_strands"]
+
+
+class TestGCContent:
+    def test_of_known_bases(self):
+        codes = [encode(text) for text in ("GGCC", "ACGT", "NNNG", "NN", "ACGC")]
+        np.testing.assert_allclose(gc_content(codes), [1, 0.5, 1, 0.5, 0.75])
+
+    def test_it_finds_what_composition_tells_and_nothing_else(self):
+        rng = np.random.default_rng(0)
+
+        def part(n: int, share: tuple[float, float]) -> Examples:
+            labels = np.arange(n) % 2
+            rows = [
+                "".join(
+                    rng.choice(list("ACGT"), p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2], size=80)
+                )
+                for p in np.array(share)[labels]
+            ]
+            return examples_of(rows, labels.tolist())
+
+        for share, low, high in (((0.3, 0.7), 0.95, 1.0), ((0.5, 0.5), 0.3, 0.7)):
+            test = part(200, share)
+            found, record = gc_logistic(part(200, share), part(100, share), test.codes, n_classes=2)
+            assert low <= (found.argmax(axis=1) == test.labels).mean() <= high
+            assert record["parameters_updated"] == 2
 
 
 class TestKmerLogistic:

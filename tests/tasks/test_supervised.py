@@ -13,7 +13,8 @@ from lightning_dna.models.supervised.enformer import EnformerLike
 from lightning_dna.study.scoring import RANDOM_BASELINES
 from lightning_dna.tasks.baselines.network import train_network
 from lightning_dna.tasks.baselines.supervised import NETWORKS, supervised_baseline
-from lightning_dna.tasks.card import CLASSIFICATION_BASELINES, TaskCard
+from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card_kinds import CLASSIFICATION_BASELINES
 from lightning_dna.tasks.classification import score_baseline
 from lightning_dna.tasks.examples import LabelledTask
 from lightning_dna.training.config import FineTuneConfig
@@ -62,15 +63,15 @@ def test_gb_cnn_learns_a_planted_motif(name):
 
 
 @pytest.mark.parametrize(
-    "network",
+    "build",
     [
-        ConvNovaLike(2, seed=0, width=16, layers=3),
-        EnformerLike(2, seed=0, width=32, halvings=3, layers=1),
+        lambda: ConvNovaLike(2, seed=0, width=16, layers=3),
+        lambda: EnformerLike(2, seed=0, width=32, halvings=3, layers=1),
     ],
     ids=["convnova_like", "enformer_like"],
 )
-def test_likenesses_learn_a_planted_motif(network):
-    probabilities, _ = train_network(network, TRAIN, VALID, TEST.codes, seed=0, config=QUICK)
+def test_likenesses_learn_a_planted_motif(build):
+    probabilities, _ = train_network(build, TRAIN, VALID, TEST.codes, seed=0, config=QUICK)
     assert accuracy(probabilities) > 0.9
 
 
@@ -105,10 +106,10 @@ def test_each_is_scored_by_name_and_seed(card, name, monkeypatch):
     monkeypatch.setattr(
         "lightning_dna.tasks.classification.supervised_baseline",
         lambda *given, **named: supervised_baseline(
-            *given, **named, config=dataclasses.replace(QUICK, epochs=1)
+            *given, **(named | {"config": dataclasses.replace(QUICK, epochs=1)})
         ),
     )
-    tables = [score_baseline(card, small_task(), name, seed=seed).frame for seed in (0, 1)]
+    tables = [score_baseline(card, small_task(), name, seed=seed)[0].frame for seed in (0, 1)]
     assert [set(table["seed"]) for table in tables] == [{0}, {1}]
     assert set(tables[0]["variant"]) == {name}
     assert tables[0]["score"].tolist() != tables[1]["score"].tolist()

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -13,7 +13,15 @@ from tokenizers.trainers import BpeTrainer
 
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.genome.alphabet import encode
-from lightning_dna.tokenizers import backend, bpe_compiled, bpe_rounds, bpe_rounds_compiled
+from lightning_dna.tokenizers import (
+    backend,
+    bpe_compiled,
+    bpe_exact,
+    bpe_exact_compiled,
+    bpe_rounds,
+    bpe_rounds_compiled,
+    bpe_training,
+)
 from lightning_dna.tokenizers.bpe_training import (
     Goal,
     train_by_vote,
@@ -98,8 +106,44 @@ def test_any_small_corpus(backend, sequences, size, least):
 def test_any_number_of_candidates_gives_the_same(backend, most, covered, monkeypatch):
     monkeypatch.setattr(bpe_rounds, "_MOST", most)
     monkeypatch.setattr(bpe_rounds, "_COVERED", covered)
-    goal = Goal(vocab_size=150)
-    found = train_exact([encode(text) for text in CORPUS], goal, backend=backend)
+    goal = Goal(vocab_size=60)
+    found = train_streamed(corpus_of(CORPUS), goal, backend=backend)
+    assert list(found.merges) == library(CORPUS, goal)
+
+
+@pytest.mark.parametrize("few", [4, 5, 9])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    sequences=st.lists(st.text("ACGTN", max_size=60) | st.text("AC", max_size=60), max_size=6),
+    size=st.integers(9, 60),
+    least=st.integers(1, 3),
+)
+def test_lists_of_places_give_the_same(few, sequences, size, least, monkeypatch):
+    """In corpora too small to get beyond the square table by themselves."""
+    monkeypatch.setattr(bpe_exact, "_SQUARE", few)
+    goal = Goal(vocab_size=size, min_frequency=least)
+    expected = library(sequences, goal)
+    if expected:
+        found = train_exact([encode(text) for text in sequences], goal, backend="numba")
+        assert list(found.merges) == expected
+
+
+@pytest.mark.parametrize("few", [4, 20, 250])
+def test_where_lists_begin_does_not_matter(few, monkeypatch):
+    monkeypatch.setattr(bpe_exact, "_SQUARE", few)
+    goal = Goal(vocab_size=1500)
+    found = train_exact([encode(text) for text in CORPUS], goal, backend="numba")
+    streamed = train_streamed(corpus_of(CORPUS), goal, backend="numba")
+    assert found == streamed  # counts too, which the library does not tell
+    assert list(found.merges) == library(CORPUS, goal)
+
+
+def test_a_corpus_too_large_for_lists(monkeypatch):
+    monkeypatch.setattr(bpe_training, "_MOST_IN_LISTS", 100)
+    goal = Goal(vocab_size=60)
+    found = train_exact([encode(text) for text in CORPUS], goal, backend="numba")
     assert list(found.merges) == library(CORPUS, goal)
 
 
@@ -196,4 +240,6 @@ def test_warm_up_compiles_all_there_is():
     called = ("count_buckets", "count_pairs", "settled", "collect", "merge", "rewrite")
     kernels = [bpe_compiled.encode, bpe_compiled.borders, bpe_compiled.stays]
     kernels += [getattr(bpe_rounds_compiled, name) for name in called]
+    called = ("count_square", "merge_square", "merge_lists")
+    kernels += [getattr(bpe_exact_compiled, name) for name in called]
     assert all(kernel.signatures for kernel in kernels)

@@ -16,7 +16,7 @@ from lightning_dna.models.language_model import build_model
 from lightning_dna.tokenizers.kmer import KmerTokenizer
 from lightning_dna.training.config import FineTuneConfig
 from lightning_dna.training.finetune import embed, finetune
-from lightning_dna.training.sequences import checked_rows, padded_batch, padded_rows
+from lightning_dna.training.sequences import centre, checked_rows, padded_batch, padded_rows
 
 CPU = torch.device("cpu")
 CLOSED = KmerTokenizer(2, closed=True)  # <cls> ... <eos>
@@ -98,3 +98,32 @@ def test_too_long_sequences_say_how_many_tokens_there_are():
         checked_rows([encode("")], MODEL, KMERS, where="x")
     with pytest.raises(DataError, match="no sequence"):
         checked_rows([], MODEL, KMERS, where="x")
+
+
+class TestTooLong:
+    """The middle of a sequence, counted by hand."""
+
+    def test_the_middle_is_kept_and_one_more_goes_on_the_right(self):
+        assert centre(np.arange(10), 4).tolist() == [3, 4, 5, 6]
+        assert centre(np.arange(9), 4).tolist() == [2, 3, 4, 5]
+        assert centre(np.arange(4), 4).tolist() == [0, 1, 2, 3]
+
+    def test_special_tokens_stay_at_the_ends(self):
+        row = np.array([1, 10, 11, 12, 13, 14, 15, 2])
+        assert centre(row, 5, special_ids=(1, 2)).tolist() == [1, 11, 12, 13, 2]
+        assert centre(row[1:], 4, special_ids=(1, 2)).tolist() == [11, 12, 13, 2]
+
+    def test_only_rows_that_are_too_long_are_cut(self):
+        codes = [encode("A" * 10), encode("C" * 18 + "G" * 40 + "T" * 18)]
+        rows = checked_rows(codes, MODEL, CHARACTERS, where="x", too_long="truncate_center")
+        assert [len(row) for row in rows] == [10, 40]
+        assert set(rows[1].tolist()) == {9}  # G, and neither end
+        tokens = checked_rows(
+            [encode("AC" * 60)], MODEL, KMERS, where="x", too_long="truncate_center", spare=3
+        )
+        assert len(tokens[0]) == 37
+        assert (tokens[0][0], tokens[0][-1]) == KMERS.special_ids
+
+    def test_a_prompt_that_leaves_no_place(self):
+        with pytest.raises(DataError, match="40 of the model's 40 positions"):
+            checked_rows([encode("A")], MODEL, CHARACTERS, where="x", spare=40)

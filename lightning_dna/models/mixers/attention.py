@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
+from lightning_dna.models.linear_maps import LinearMap
 from lightning_dna.models.mixers.attention_backends.base import Layout, Situation
 from lightning_dna.models.mixers.attention_backends.table import BACKENDS, BackendName, choose
 from lightning_dna.models.packing import Packing
@@ -84,6 +85,15 @@ class Attention(nn.Module):
             dtype = torch.get_autocast_dtype(device.type)
         situation = Situation(device.type, dtype, torch.is_grad_enabled(), self.config)
         return BACKENDS[choose(situation)].packs(situation)
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change; three of them share a matrix."""
+        return {
+            "query": LinearMap("query_key_value", 0, 3, lora=True),
+            "key": LinearMap("query_key_value", 1, 3, ia3=True),
+            "value": LinearMap("query_key_value", 2, 3, lora=True, ia3=True),
+            "output": LinearMap("output"),
+        }
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two.

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import ResidualLinear
+from lightning_dna.models.linear_maps import LinearMap
 
 
 class Neighbourhood(nn.Linear):
@@ -88,6 +89,13 @@ class Convolution(nn.Module):
         added: Tensor = self.output(functional.gelu(seen, approximate=self.approximation))
         return added
 
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {
+            "input": LinearMap("input", lora=True, ia3=True),
+            "output": LinearMap("output", lora=True),
+        }
+
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""
         return {
@@ -152,6 +160,12 @@ class DilatedConvolution(nn.Module):
     def neighbourhood(self) -> Neighbourhood:
         """The convolution: gate and value side by side, or one of as many channels as come in."""
         return next(part for part in (self.gate_and_value, self.input) if part is not None)
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        layer = "gate_and_value" if self.gated else "input"
+        maps = {"input": LinearMap(layer, lora=True, ia3=True)}
+        return maps if self.output is None else {**maps, "output": LinearMap("output", lora=True)}
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import GeneratorFor, ResidualLinear, draw_normal
+from lightning_dna.models.linear_maps import LinearMap
 from lightning_dna.models.mixers.convolution import (
     fast_fft_length,
     long_convolution,
@@ -31,7 +32,7 @@ from lightning_dna.models.mixers.hyena_operator import (
     hyena_operator,
 )
 from lightning_dna.models.mixers.long_filters import Filters, Operator
-from lightning_dna.models.mixers.projections import to_channels, to_rows
+from lightning_dna.models.mixers.projections import channels_of, rows_of
 from lightning_dna.models.mixers.sine_network import sine_network
 
 SLOWEST_BAND = 1e-4  # turns over max_length; the others are 1, 2, ...
@@ -191,10 +192,10 @@ class Hyena(nn.Module):
         Raises:
             ConfigError: The sequence is longer than the filters.
         """
-        parts = to_channels(x, self.input.weight, self.input.bias)  # batch (parts width) length
+        parts = channels_of(self.input, x)  # batch (parts width) length
         # torch.compile fuses the plain operations itself and would unroll the loop over groups.
         gated = self._plain if torch.compiler.is_compiling() else self._by_group
-        return to_rows(gated(parts, attention_mask), self.output.weight, self.output.bias)
+        return rows_of(self.output, gated(parts, attention_mask))
 
     def _by_group(self, parts: Tensor, mask: Tensor | None) -> Float[Tensor, "batch width length"]:
         """Convolve and gate, a group of channels at a time."""
@@ -261,6 +262,13 @@ class Hyena(nn.Module):
         forward = taps[:order] + functional.pad(skip, (0, length - 1))
         backward: list[Tensor | None] = [None] * order if self.config.causal else [*taps[order:]]
         return list(zip(forward, backward, strict=True))
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {
+            "input": LinearMap("input", lora=True, ia3=True),
+            "output": LinearMap("output", lora=True),
+        }
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two.

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.initialisation import GeneratorFor, ResidualLinear
+from lightning_dna.models.linear_maps import LinearMap
 
 STATES = 16  # of every channel
 EXPANSION = 2  # inner channels over width
@@ -182,6 +183,13 @@ class Mamba(nn.Module):
             mixed = mixed + self.scans[1](signal.flip(1), turned_mask).flip(1)
         added: Tensor = self.output(mixed * functional.silu(gate))
         return added
+
+    def linear_maps(self) -> dict[str, LinearMap]:
+        """Return the linear maps that adapters may change."""
+        return {
+            "input": LinearMap("input", lora=True, ia3=True),
+            "output": LinearMap("output", lora=True),
+        }
 
     def flops_per_base(self, length: int) -> dict[str, float]:
         """Return forward FLOPs per base by kind, a multiply-add being two."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Rows = Float[Tensor, "batch length width"]
@@ -33,6 +33,26 @@ def to_rows(
     if torch.compiler.is_compiling():
         return _rows(channels, weight, bias)
     out: Tensor = _ToRows.apply(*_rounded(channels, weight, bias))  # type: ignore[no-untyped-call]
+    return out
+
+
+def channels_of(layer: nn.Module, rows: Rows) -> Channels:
+    """Return what a linear layer makes of every position, channels first.
+
+    A layer that something else has been put in the place of, an adapter of ``peft`` for one, is
+    called and not read: its weight alone would not be the whole of it.
+    """
+    if isinstance(layer, nn.Linear):
+        return to_channels(rows, layer.weight, layer.bias)
+    out: Tensor = layer(rows).transpose(1, 2)
+    return out
+
+
+def rows_of(layer: nn.Module, channels: Channels) -> Rows:
+    """Return what a linear layer makes of every position, rows first; see :func:`channels_of`."""
+    if isinstance(layer, nn.Linear):
+        return to_rows(channels, layer.weight, layer.bias)
+    out: Tensor = layer(channels.transpose(1, 2))
     return out
 
 

@@ -230,6 +230,7 @@ def _below_one_another(
         numerator={name: joined(values) for name, values in task.numerator.items()},
         denominator={name: joined(values) for name, values in task.denominator.items()},
         cluster=doubled(task.cluster),
+        counts=None if task.counts is None else joined(task.counts),
     )
 
 

@@ -19,7 +19,7 @@ from lightning_dna.genome.alphabet import CODE_BITS, N
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.majority import base_probabilities
-from lightning_dna.tasks.card import MAX_MARKOV_ORDER
+from lightning_dna.tasks.card_kinds import MAX_MARKOV_ORDER
 from lightning_dna.tasks.heldout_mlm import Floats, HeldoutMLM, WindowBases
 
 Integers = npt.NDArray[np.int64]

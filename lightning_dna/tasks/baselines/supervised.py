@@ -4,6 +4,7 @@ All are trained by one protocol, not by their authors', so that they differ in t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def supervised_baseline(
         test_codes: Base codes of the sequences to predict; their labels are not needed.
         n_classes: Number of classes.
         seed: Seed of the initial weights and of the order of the examples.
-        config: Settings of the training.
+        config: Settings of the training; with several learning rates, validation chooses.
         device: Where to train.
 
     Returns:
@@ -92,5 +93,6 @@ def supervised_baseline(
     """
     if name not in NETWORKS:
         raise unknown_name("network", name, NETWORKS)
-    network = NETWORKS[name](n_classes, train.lengths.tolist(), seed)
-    return train_network(network, train, valid, test_codes, seed=seed, config=config, device=device)
+    lengths = train.lengths.tolist()
+    build = partial(NETWORKS[name], n_classes, lengths, seed)
+    return train_network(build, train, valid, test_codes, seed=seed, config=config, device=device)

@@ -1,0 +1,1 @@
+"""The file layouts in which labelled sequences are published, each read into one kind of table."""

@@ -1,0 +1,1 @@
+"""Ways of using a checkpoint on a labelled task besides training all of its weights."""

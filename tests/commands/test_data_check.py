@@ -1,0 +1,68 @@
+"""``lightning-dna data check``: which tasks are whole, and what still runs."""
+
+import pytest
+
+ROWS = "sequence,label\nAA{0},0\nAC{0},1\n"
+CARD = """\
+name: {name}
+kind: classification
+title: T
+files: {{train: {name}/train.csv, valid: {name}/dev.csv, test: {name}/test.csv}}
+"""
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suite.yaml").write_text("tasks: [./one.yaml, ./two.yaml, heldout_mlm]\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(CARD.format(name=name))
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for part, base in (("train", "A"), ("dev", "C"), ("test", "G")):
+            (tmp_path / "data" / name / f"{part}.csv").write_text(ROWS.format(base))
+    return tmp_path
+
+
+def test_whole_tasks(suite, run):
+    status, out, err = run("data", "check", "./suite.yaml", "--tasks-root", "data")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        "whole     one",
+        "whole     two",
+        "no files  heldout_mlm",
+        "",
+        "3 of 3 tasks are whole.",
+    ]
+
+
+def test_half_of_the_files(suite, run):
+    (suite / "data" / "one" / "train.csv").unlink()
+    (suite / "data" / "two" / "test.csv").unlink()
+    out = run("data", "check", "./suite.yaml", "--tasks-root", "data")[1]
+    assert "no train  one  train: one/train.csv" in out
+    assert "partial   two  test: two/test.csv" in out
+    assert "1 of 3 tasks are whole." in out
+    assert "suite_missing=skip" in out
+    assert "1 lack only their training file: --set suite_missing=carve" in out
+
+
+def test_read_shows_sizes_and_notes_and_finds_damage(suite, run, refusal):
+    command = ("data", "check", "./suite.yaml", "--tasks-root", "data", "--read")
+    out = run(*command)[1]
+    assert "train / valid / test 2 / 2 / 2, classes 0, 1" in out
+    (suite / "data" / "two" / "test.csv").write_text("sequence,label\nAX,0\nAC,1\n")
+    assert "character 'X' at position 1" in refusal(*command)
+
+
+def test_a_card_of_ones_own(suite, run, refusal):
+    out = run("data", "check", "./one.yaml", "--tasks-root", "data", "--read")[1]
+    assert "whole     one" in out
+    assert "train / valid / test 2 / 2 / 2, classes 0, 1" in out
+    assert "no suite file at nowhere.yaml" in refusal("data", "check", "./nowhere.yaml")
+
+
+def test_a_card_alone_and_unknown_names(run, refusal):
+    out = run("data", "check", "gue-tf-0", "--tasks-root", "nowhere")[1]
+    assert out.startswith("missing   gue-tf-0  train: GUE/tf/0/train.csv, valid:")
+    assert "`lightning-dna data get gue --to FOLDER` fetches files." in out
+    assert "Did you mean 'gue'" in refusal("data", "check", "guee")

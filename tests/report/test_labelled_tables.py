@@ -1,0 +1,164 @@
+"""Labelled tasks on the page: many of them at a glance, and what every use of an arm chose."""
+
+import math
+
+import pytest
+
+from lightning_dna.report.labelled_tables import (
+    collapsed_verdicts,
+    labelled_remarks,
+    matrix_tables,
+    rate_tables,
+    training_tables,
+    tuning_table,
+)
+from lightning_dna.report.page import build
+from lightning_dna.report.results import MOST_SINGLE, load_results
+from lightning_dna.report.sections import sections
+from lightning_dna.report.tables import main_tables, task_tables
+
+BASE, OTHER = "attention_alibi", "hyena"
+TASKS = [f"task{at}" for at in range(MOST_SINGLE + 1)]
+TUNING = "arm,seed,task,way,parameters_updated,seconds,best_epoch,chosen_c,valid_metric"
+NEWER = "examples_per_second,epochs_run,context_length,c_at_edge,chosen_lr,lr_at_edge"
+
+
+def line(arm: str, seed: int, task: str, way: str = "full", lr: float = 1e-3, edge: bool = False):
+    return f"{arm},{seed},{task},{way},1234,60,{seed + 1},,0.5,100,3,70,,{lr},{edge}"
+
+
+def tried(arm: str, seed: str, task: str, way: str, lr: float, valid: str, chosen: bool):
+    return f"{arm},{seed},{task},{way},,{lr},{valid},1,1,2.0,{chosen}"
+
+
+TRIED = "arm,seed,task,way,fold,lr,valid_metric,best_epoch,epochs_run,seconds,chosen"
+
+
+@pytest.fixture
+def many(content, write):
+    """Return a study of seven labelled tasks, one planned metric of each."""
+    template = [row for row in content["estimates.csv"] if row["task"] == "promoter/full"]
+    compared = [row for row in content["comparisons.csv"] if row["task"] == "promoter/full"]
+    for name in ("estimates.csv", "comparisons.csv"):
+        content[name] = [row for row in content[name] if "/" not in row["task"]]
+    for at, task in enumerate(TASKS):
+        content["estimates.csv"] += [{**row, "task": f"{task}/full"} for row in template]
+        for row in compared:
+            changed = {**row, "task": f"{task}/full", "planned": row["metric"] == "accuracy"}
+            if row["variant"] == OTHER:
+                changed["verdict"] = "better" if at < 2 else "worse"
+            content["comparisons.csv"].append(changed)
+    content["study.json"]["planned"] = [[f"{task}/full", "accuracy"] for task in TASKS]
+    content["study.json"]["deviations"] = {
+        "task0": ["Validation was cut from training.", "2 of 9 used."]
+    }
+    folder = write(content)
+    rows = [line(arm, seed, task) for task in TASKS for arm in (BASE, OTHER) for seed in (0, 1)]
+    rows[0] = line(BASE, 0, "task0", lr=1e-2, edge=True)
+    path = folder / "results" / "finetune.csv"
+    path.write_text("\n".join([f"{TUNING},{NEWER}", *rows]) + "\n")
+    rates = [
+        tried(BASE, "0", "task0", "full", 1e-3, "0.4", False),
+        tried(BASE, "0", "task0", "full", 1e-2, "0.5", True),
+        tried(BASE, "1", "task0", "full", 1e-3, "0.5", True),
+        tried(BASE, "1", "task0", "full", 1e-2, "", False),
+        tried("onehot_cnn", "0", "task0", "", 1e-3, "0.2", True),
+    ]
+    (folder / "results" / "learning_rates.csv").write_text("\n".join([TRIED, *rates]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def results(many):
+    return load_results(many)
+
+
+def test_many_tasks_make_one_table_of_tasks_by_arms(results):
+    assert results.collapsed == {f"{task}/full" for task in TASKS}
+    (table,) = matrix_tables(results, planned=True)
+    assert matrix_tables(results, planned=False) == []
+    assert [row.name for row in table.rows] == [*TASKS, "verdicts"]
+    names = [column.title for column in table.columns]
+    assert names[: len(results.models)] == list(results.models)
+    assert names[len(results.models) :] == ["majority", "kmer_logistic"]
+    value = table.rows[0].cells[names.index(OTHER)]
+    expected = results.estimate(OTHER, "task0/full", "accuracy")
+    assert value.text == f"{100 * expected.estimate:.2f} ▲"
+    assert value.detail.startswith("[")
+    assert table.rows[2].cells[names.index(OTHER)].text.endswith("▼")
+    assert "▲" not in table.rows[0].cells[names.index(BASE)].text
+    assert table.rows[-1].cells[names.index(OTHER)].text == "▲ 2  ▼ 5"
+    assert "7 of 7 rows are planned" in table.remark
+
+
+def test_the_verdict_counts_them_and_nothing_is_averaged(results):
+    ((place, said, _),) = collapsed_verdicts(results)
+    assert place == "7 tasks, fine-tuned, Accuracy"
+    assert "hyena is better on 2 and is worse on 5" in said
+    assert "No average over tasks is formed" in labelled_remarks(results)[0]
+
+
+def test_they_are_left_out_elsewhere(results):
+    assert main_tables(results) == []
+    shown = [table.title for table in task_tables(results)]
+    assert shown
+    assert not [title for title in shown if "task0" in title]
+
+
+def test_few_tasks_stay_as_they_were(many):
+    path = many / "results" / "finetune.csv"
+    lines = [text for text in path.read_text().splitlines() if TASKS[-1] not in text]
+    path.write_text("\n".join(lines) + "\n")
+    results = load_results(many)
+    assert not results.collapsed
+    assert matrix_tables(results, planned=True) == []
+    assert collapsed_verdicts(results) == []
+    assert len(main_tables(results)) > 1
+
+
+def test_what_each_way_cost(results):
+    (table,) = training_tables(results)
+    assert [(row.name, row.note) for row in table.rows] == [(BASE, "full"), (OTHER, "full")]
+    texts = [cell.text for cell in table.rows[0].cells]
+    # parameters, 14 uses of 60 s, examples per s, median of epochs 1 and 2, longest, edges
+    assert texts[0].replace(",", "").startswith("1")
+    assert texts[1:] == ["14.0 min", "100", "1.5", "70", "1 of 14"]
+
+
+def test_learning_rates_are_counted_and_a_baseline_with_one_has_no_choice(results):
+    (table,) = rate_tables(results)
+    assert [column.title for column in table.columns] == ["0.001", "0.01"]
+    (row,) = table.rows
+    assert (row.name, row.note) == (BASE, "full")
+    assert [cell.text for cell in row.cells] == ["1 of 2", "1 of 2, 1 diverged"]
+
+
+def test_every_use_with_a_star_at_the_edge(results):
+    table = tuning_table(results)
+    assert len(table.rows) == 2 * len(TASKS)
+    assert table.rows[0].name == "task0/full"
+    assert [cell.text for cell in table.rows[0].cells][6] == "0.01*, 0.001"
+    assert "In 1 of 28 uses" in labelled_remarks(results)[1]
+
+
+def test_the_page_shows_deviations_and_folds_the_long_table(results):
+    files = build(results)
+    page = files["report.html"]
+    assert "Deviations from the published protocol" in page
+    assert "Validation was cut from training. 2 of 9 used." in page
+    assert "Every use of an arm on a task, mean over seeds (14)" in page
+    assert "`results/finetune.csv`" in files["report.md"]
+    with_tasks = [part for part in sections(results) if part.anchor == "labelled"]
+    assert len(with_tasks) == 1
+
+
+def test_a_file_of_the_first_versions_is_read(many):
+    path = many / "results" / "finetune.csv"
+    path.write_text(f"{TUNING}\n{BASE},0,task0,frozen,33,0.7,,10.0,0.3\n")
+    (many / "results" / "learning_rates.csv").unlink()
+    results = load_results(many)
+    (row,) = results.tunings
+    assert math.isnan(row.chosen_lr)
+    assert rate_tables(results) == []
+    texts = [cell.text for cell in tuning_table(results).rows[0].cells]
+    assert texts[7] == "10"

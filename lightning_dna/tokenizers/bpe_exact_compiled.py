@@ -180,7 +180,7 @@ def _listed(tokens, n_tokens, starts, ends):
 
 
 @_compiled
-def _join(tokens, places, starts, ends, wide, a, b, new, top, befores, afters, lefts, rights):
+def _join(tokens, places, starts, ends, wide, a, b, new, top, previous_ids, afters, lefts, rights):
     """Merge one pair everywhere.
 
     Args:
@@ -193,7 +193,7 @@ def _join(tokens, places, starts, ends, wide, a, b, new, top, befores, afters, l
         b: Right token.
         new: What they become.
         top: End of all lists.
-        befores: How often each token stood before the pair; zero when called.
+        previous_ids: How often each token stood before the pair; zero when called.
         afters: How often it stood behind; zero when called.
         lefts: Tokens that stood before the pair, written.
         rights: Tokens that stood behind, written.
@@ -220,10 +220,10 @@ def _join(tokens, places, starts, ends, wide, a, b, new, top, befores, afters, l
         if before == new:
             doubled += 1
         elif before != BREAK:
-            if befores[before] == 0:
+            if previous_ids[before] == 0:
                 lefts[n_left] = before
                 n_left += 1
-            befores[before] += 1
+            previous_ids[before] += 1
         if after != BREAK:
             if afters[after] == 0:
                 rights[n_right] = after
@@ -258,12 +258,12 @@ def _more(keys, times, key, count):
 
 @_compiled
 def _recount(
-    keys, times, heap, n_heap, floor, least, a, b, new, befores, afters, lefts, rights, doubled
+    keys, times, heap, n_heap, floor, least, a, b, new, previous_ids, afters, lefts, rights, doubled
 ):
     """Change the counts around a merge; return the pairs entered and the size of the heap."""
     own, used = _key(a, b), np.int64(0)
     for side in range(2):
-        around, tally = (lefts, befores) if side == 0 else (rights, afters)
+        around, tally = (lefts, previous_ids) if side == 0 else (rights, afters)
         for entry in range(len(around)):
             token = around[entry]
             count = tally[token]
@@ -310,7 +310,7 @@ def merge_lists(tokens, counts, n_tokens, most, least, made):
     total = n_tokens + most
     starts, ends = np.zeros(total, np.int64), np.zeros(total, np.int64)
     wide = np.ones(total, np.int64)
-    befores, afters = np.zeros(total, np.int32), np.zeros(total, np.int32)
+    previous_ids, afters = np.zeros(total, np.int32), np.zeros(total, np.int32)
     lefts, rights = np.empty(total, np.uint16), np.empty(total, np.uint16)
     keys, times, used = np.zeros(4, np.uint32), np.zeros(4, np.int32), np.int64(0)
     keys, times, used = _grown(keys, times, n_tokens * n_tokens, least)
@@ -348,7 +348,7 @@ def merge_lists(tokens, counts, n_tokens, most, least, made):
         starts[new] = top
         wide[new] = wide[a] + wide[b]
         top, n_left, n_right, doubled = _join(
-            tokens, places, starts, ends, wide, a, b, new, top, befores, afters, lefts, rights
+            tokens, places, starts, ends, wide, a, b, new, top, previous_ids, afters, lefts, rights
         )
         ends[new] = top
         entered = n_left + n_right + 1
@@ -357,7 +357,7 @@ def merge_lists(tokens, counts, n_tokens, most, least, made):
         if n_heap + entered > len(heap):
             heap = _longer(heap, n_heap, entered)
         taken, n_heap = _recount(
-            keys, times, heap, n_heap, floor, least, a, b, new, befores, afters,
+            keys, times, heap, n_heap, floor, least, a, b, new, previous_ids, afters,
             lefts[:n_left], rights[:n_right], doubled,
         )  # fmt: skip
         used += taken

@@ -83,11 +83,17 @@ def task_title(task: str) -> str:
     Example:
         >>> task_title("heldout_mlm/repeat"), task_title("promoter/frozen")
         ('Held-out chromosomes, inside repeats', 'Promoter, linear probe, frozen weights')
+        >>> task_title("heldout_mlm/yeast"), task_title("gue-tf-0")
+        ('Held-out chromosomes of yeast', 'gue-tf-0')
     """
     head, _, last = task.rpartition("/")
     if head.rpartition("/")[2] in _LAST_PART and last not in _LAST_PART:  # a group of labels
         return f"{task_title(head)}, {last}"
+    if head == "heldout_mlm" and not (last in _LAST_PART or is_annotated(task)):
+        return f"Held-out chromosomes of {last}"  # one genome of several
     if not head or not (last in _LAST_PART or is_annotated(task)):
+        if "-" in task:  # the name of a card, as `show` knows it
+            return task
         plain = "held-out chromosomes" if task == "heldout_mlm" else task.replace("_", " ")
         return plain[:1].upper() + plain[1:]
     if head == "heldout_mlm" and last in {"train", "gap"}:

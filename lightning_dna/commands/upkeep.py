@@ -12,6 +12,7 @@ from lightning_dna.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning_dna.study.cluster import RayOptions
+    from lightning_dna.study.executors import Job
     from lightning_dna.study.study import Study
 
 _CLEAR = "\033[H\033[J"  # a terminal's own way to start a page
@@ -116,20 +117,16 @@ def status_pages(options: argparse.Namespace) -> Iterator[str]:
         ResultsError: If the folder is not a results folder.
     """
     from lightning_dna.study.executors import summary
-    from lightning_dna.study.run import study_jobs
-    from lightning_dna.study.scoring import Scorer
-    from lightning_dna.study.study import open_study
     from lightning_dna.study.upkeep import status_table
 
-    study = open_study(options.study)
+    jobs = _jobs_in(options.study)
     if options.watch is None:
-        yield status_table(study, options.study)
+        yield status_table(jobs, options.study)
         return
     if not options.watch > 0:
         raise ConfigError(f"--watch is {options.watch}; allowed: seconds above 0.")
-    jobs = study_jobs(study, Scorer(study), options.study)
     while True:
-        table = status_table(study, options.study)
+        table = status_table(jobs, options.study)
         yield f"{_CLEAR if sys.stdout.isatty() else ''}{table}"
         outcome = summary(jobs)
         if outcome.done + outcome.failed == len(jobs):
@@ -143,10 +140,9 @@ def clean_pages(options: argparse.Namespace) -> Iterator[str]:
     Raises:
         ResultsError: If the folder is not a results folder, or something cannot be removed.
     """
-    from lightning_dna.study.study import open_study
     from lightning_dna.study.upkeep import remove, waste
 
-    found = waste(open_study(options.study), options.study)
+    found = waste(_jobs_in(options.study), options.study)
     for item in found:
         place = item.path.relative_to(options.study)
         yield f"{place}: {item.size / 2**20:.1f} MiB, {item.reason}"
@@ -154,3 +150,13 @@ def clean_pages(options: argparse.Namespace) -> Iterator[str]:
         remove(found)
     done = "would be removed" if options.dry_run else "removed"
     yield f"{len(found)} item(s), {sum(i.size for i in found) / 2**20:.1f} MiB {done}"
+
+
+def _jobs_in(folder: Path) -> "list[Job]":
+    """List the cells of the study in a results folder."""
+    from lightning_dna.study.run import study_jobs
+    from lightning_dna.study.scoring import Scorer
+    from lightning_dna.study.study import open_study
+
+    study = open_study(folder)
+    return study_jobs(study, Scorer(study), folder)

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 
 from lightning_dna.errors import ConfigError
-from lightning_dna.models.memory import training_memory
 from lightning_dna.study.executors import Job, Outcome, work_through
-from lightning_dna.study.machine import where_it_runs
+from lightning_dna.study.machine import step_memory, where_it_runs
 from lightning_dna.study.ray_executor import Needs, gpu_share, run_with_ray
 from lightning_dna.study.recipe import Arm
 from lightning_dna.study.study import Study, open_study
@@ -72,15 +71,7 @@ def _arm_needs(arm: Arm, options: RayOptions) -> Needs:
     """Return what a cell of an arm asks for."""
     settings = arm.settings
     device, precision = where_it_runs(settings.trainer)
-    length = min(settings.data.length, settings.model.max_length)
-    peak = training_memory(
-        settings.model,
-        rows=max(1, settings.budget.tokens_per_step // length),
-        length=length,
-        precision=precision,
-        checkpointing=settings.trainer.activation_checkpointing,
-        device="cpu",
-    ).peak
+    peak = step_memory(settings, precision=precision).peak
     gpus = options.gpus
     if gpus is None:
         gpus = gpu_share(peak, _gpu_bytes()) if device == "cuda" else 0.0

@@ -138,10 +138,8 @@ def _try_job(job: Job, *, progress: bool, journal: Journal | None) -> bool:
 def _record(job: Job, error: Exception) -> None:
     """Record a failure, unless it was memory and another attempt would need less."""
     state = failure_state(error)
-    if state is State.OUT_OF_MEMORY:
-        times = sum(attempt.outcome == state for attempt in job.folder.attempts())
-        if job.smaller(times):
-            return
+    if state is State.OUT_OF_MEMORY and job.smaller(job.folder.times_out_of_memory()):
+        return
     job.folder.record_failure(
         kind=type(error).__name__,
         message=str(error),

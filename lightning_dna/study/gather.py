@@ -8,11 +8,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from lightning_dna import atomic
-from lightning_dna.study.run import cell_folder
-from lightning_dna.study.scoring import PROVENANCE, Scorer
-from lightning_dna.study.similarity_views import strata_of
-from lightning_dna.study.study import Study
-from lightning_dna.study.tuning_tables import (
+from lightning_dna.study.finetune_tables import (
     KEYS,
     TRIED_COLUMNS,
     VALUES,
@@ -20,6 +16,10 @@ from lightning_dna.study.tuning_tables import (
     read_record,
     tried_rows,
 )
+from lightning_dna.study.run import cell_folder
+from lightning_dna.study.scoring import PROVENANCE, Scorer
+from lightning_dna.study.similarity_views import strata_of
+from lightning_dna.study.study import Study
 from lightning_dna.study.views import repeat_for_seeds, table_name
 from lightning_dna.tasks.base import Scores, ScoresKind
 from lightning_dna.training.run import CURVES, RECORD

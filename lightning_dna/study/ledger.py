@@ -32,7 +32,6 @@ class State(StrEnum):
     TIMEOUT = "timeout"
 
 
-FAILURES = (State.FAILED, State.OUT_OF_MEMORY, State.TIMEOUT)
 STOPPED = "stopped"  # an attempt that was interrupted; the cell itself is planned again
 
 
@@ -91,7 +90,8 @@ class CellFolder:
         it is (see `failure_state`), with an interruption as stopped. The error goes on its way.
 
         Raises:
-            LostCellError: In place of any error, if another runner took the cell over meanwhile.
+            LostCellError: In place of any error but an interruption, if another runner took the
+                cell over meanwhile.
             UnwritableError: If the folder cannot be written to.
         """
         attempt = self._attempts.begin(device=device)
@@ -101,13 +101,14 @@ class CellFolder:
         with beating(self._attempts, attempt) as lost:
             try:
                 yield attempt
-            except BaseException as error:
+            except Exception as error:
                 if lost.is_set() or self._attempts.lost(attempt):
                     raise LostCellError(f"{self.folder} was taken over") from error
-                ordinary = isinstance(error, Exception)
-                outcome = failure_state(error) if ordinary else STOPPED
                 if not isinstance(error, atomic.UnwritableError):
-                    self._attempts.end(attempt, str(outcome), str(error))
+                    self._attempts.end(attempt, str(failure_state(error)), str(error))
+                raise
+            except BaseException:
+                self._attempts.end(attempt, STOPPED)
                 raise
         self._attempts.end(attempt, str(State.DONE))
 
@@ -139,6 +140,10 @@ class CellFolder:
     def attempts(self) -> list[Attempt]:
         """List the starts of this cell in order."""
         return self._attempts.all()
+
+    def times_out_of_memory(self) -> int:
+        """Return how many attempts ended for want of memory."""
+        return sum(attempt.outcome == State.OUT_OF_MEMORY for attempt in self.attempts())
 
     def record_failure(
         self, *, kind: str, message: str, traceback: str, state: State = State.FAILED

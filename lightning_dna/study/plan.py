@@ -12,9 +12,9 @@ from lightning_dna.data.length_schedule import length_shares
 from lightning_dna.data.tokenization import CHARACTER, open_tokenizer, tokens_per_base
 from lightning_dna.models.cost import flops_per_base, parameter_counts
 from lightning_dna.models.language_model import LanguageModel, build_model
-from lightning_dna.models.memory import Precision, training_memory
+from lightning_dna.models.memory import Precision
 from lightning_dna.study.data_notes import data_lines
-from lightning_dna.study.machine import where_it_runs
+from lightning_dna.study.machine import step_memory, tokens_of, where_it_runs
 from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.row_plan import row_table
 from lightning_dna.study.study import Study
@@ -41,7 +41,7 @@ def _row(study: Study, arm: Arm) -> dict[str, Any]:
     config = arm.settings.model
     length = min(arm.settings.data.length, config.max_length)  # a checkpoint may take less
     rate = token_rate(study, arm)
-    counts, flops = parameter_counts(config), flops_per_base(config, _tokens(length, rate))
+    counts, flops = parameter_counts(config), flops_per_base(config, tokens_of(length, rate))
     row = {
         "arm": arm.name,
         "changes": ", ".join(f"{key}={value}" for key, value in arm.changes.items()) or "-",
@@ -74,32 +74,19 @@ def token_rate(study: Study, arm: Arm) -> float:
     return tokens_per_base(tokenizer, study.genome, chroms[0], apart=apart)
 
 
-def _tokens(length: int, rate: float) -> int:
-    """Return the tokens of a window."""
-    return max(1, round(length * rate))
-
-
 def _training(
     settings: ArmSettings, seeds: int, rate: float, flops_of_a_token: float
 ) -> dict[str, float]:
     """Return what the training of one arm costs: timed steps, and the memory of a whole one."""
-    config, budget, length = settings.model, settings.budget, settings.data.length
+    budget, length = settings.budget, settings.data.length
     tokens = budget.steps * budget.tokens_per_step
     device, precision = where_it_runs(settings.trainer)
-    checkpointing = settings.trainer.activation_checkpointing
     rows = max(1, min(budget.tokens_per_step, _TIMED_TOKENS) // length)
-    model = build_model(config, seed=0)
-    if checkpointing:
+    model = build_model(settings.model, seed=0)
+    if settings.trainer.activation_checkpointing:
         model.backbone.checkpointing = True
-    seconds = _time_step(model.to(device), rows, _tokens(length, rate), precision)
-    memory = training_memory(
-        config,
-        rows=max(1, budget.tokens_per_step // length),
-        length=_tokens(length, rate),
-        precision=precision,
-        checkpointing=checkpointing,
-        device=device,
-    )
+    seconds = _time_step(model.to(device), rows, tokens_of(length, rate), precision)
+    memory = step_memory(settings, precision=precision, rate=rate, device=device)
     return {
         "tokens": tokens,
         "training_flops_per_base": rate * flops_of_a_token,
@@ -121,7 +108,7 @@ def training_flops(settings: ArmSettings, rate: float = 1.0) -> float:
     steps = settings.budget.steps
     shares = length_shares(settings.length_schedule, steps, settings.data.length)
     per_base = math.fsum(
-        share * rate * flops_per_base(settings.model, _tokens(length, rate)).training_total
+        share * rate * flops_per_base(settings.model, tokens_of(length, rate)).training_total
         for length, share in shares.items()
     )
     return settings.budget.tokens_per_step * steps * per_base

@@ -12,11 +12,11 @@ import lightning_dna
 from lightning_dna import atomic, settings
 from lightning_dna.data.tokenization import CHARACTER, file_of
 from lightning_dna.models.cost import flops_per_base, parameter_counts
-from lightning_dna.models.memory import training_memory
 from lightning_dna.study.data_files import with_data_files
 from lightning_dna.study.data_notes import data_notes
 from lightning_dna.study.environment import environment
 from lightning_dna.study.gather import Gathered
+from lightning_dna.study.machine import step_memory, tokens_of
 from lightning_dna.study.model_source import with_places
 from lightning_dna.study.plan import training_flops
 from lightning_dna.study.recipe import Arm
@@ -273,11 +273,10 @@ def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, floa
     model, length = arm.settings.model, arm.settings.data.length
     if arm.source is not None:  # nothing is trained; a forward pass over the tokens of a window
         rate = records[0]["tokens_per_base"] if records else np.nan
-        tokens = max(1, round(length * rate)) if records else 1
+        tokens = tokens_of(length, rate) if records else 1
         return {"flops_per_base": rate * flops_per_base(model, tokens).forward_total}
     rate = records[0].get("tokens_per_base", 1.0) if records else 1.0
-    tokens = max(1, round(length * rate))
-    flops = flops_per_base(model, tokens)
+    flops = flops_per_base(model, tokens_of(length, rate))
     row = {
         "flops_per_base": rate * flops.forward_total,
         "training_flops_per_base": rate * flops.training_total,
@@ -285,13 +284,8 @@ def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, floa
     }
     if not records:
         return row
-    memory = training_memory(
-        model,
-        rows=max(1, arm.settings.budget.tokens_per_step // length),
-        length=tokens,
-        precision="bf16" if str(records[0].get("precision")).startswith("bf16") else "32",
-        checkpointing=arm.settings.trainer.activation_checkpointing,
-    )
+    half = str(records[0].get("precision")).startswith("bf16")
+    memory = step_memory(arm.settings, precision="bf16" if half else "32", rate=rate)
     return row | {
         "activation_mib": memory.activations / 2**20,
         "predicted_memory_mib": memory.peak / 2**20,

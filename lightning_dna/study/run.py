@@ -19,7 +19,7 @@ from lightning_dna.study.executors import (
     work_through,
 )
 from lightning_dna.study.journal import Journal
-from lightning_dna.study.ledger import CellFolder, State
+from lightning_dna.study.ledger import CellFolder
 from lightning_dna.study.scoring import Scorer, device_of
 from lightning_dna.study.study import Cell, Study, open_study, record_study
 from lightning_dna.tasks.card import TaskCard
@@ -55,8 +55,8 @@ def _work_baselines(scorer: Scorer, card: TaskCard, folder: Path, progress: bool
 
 def _work_cell(scorer: Scorer, cell: Cell, place: CellFolder, progress: bool) -> None:
     """Train and score one cell; each time it ran out of memory, in parts half as large."""
-    times = sum(attempt.outcome == State.OUT_OF_MEMORY for attempt in place.attempts())
-    scorer.work(cell, place.folder, progress=progress, microbatches=2**times)
+    parts = 2 ** place.times_out_of_memory()
+    scorer.work(cell, place.folder, progress=progress, microbatches=parts)
 
 
 def _can_shrink(cell: Cell, folder: Path, times: int) -> bool:

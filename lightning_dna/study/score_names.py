@@ -26,7 +26,6 @@ _FIRST_FINETUNE_FIELDS = frozenset(
 # the data themselves are hashed apart.
 _WITHOUT_EFFECT = frozenset(
     {"title", "description", "licence", "citation", "url", "metrics", "baselines", "folder"}
-    | {"source", "sha256", "supersedes", "deviation"}
     | {"source", "sha256", "supersedes", "deviation", "layout", "reference"}
 )
 

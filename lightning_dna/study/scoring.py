@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from lightning_dna import atomic, settings
 from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.tokenization import CHARACTER, open_tokenizer, tokens_per_base
@@ -20,6 +18,7 @@ from lightning_dna.errors import DataError
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.study.environment import environment
+from lightning_dna.study.machine import where_it_runs
 from lightning_dna.study.model_source import PretrainedCheckpoint, encoding_of
 from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.score_names import score_file, task_digest
@@ -308,5 +307,4 @@ class Scorer:
 
 def device_of(cell: Cell) -> str:
     """Return the device that a cell's training settings allow."""
-    allowed = cell.run.trainer.accelerator in ("auto", "cuda")
-    return "cuda" if allowed and torch.cuda.is_available() else "cpu"
+    return where_it_runs(cell.run.trainer)[0]

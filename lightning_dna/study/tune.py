@@ -217,16 +217,21 @@ def _refuse_broken(jobs: Sequence[Job]) -> None:
     """Stop where a trial broke down for a reason that is not its setting.
 
     Raises:
-        ResultsError: If one did; the next call tries it again.
+        ResultsError: If any did, naming the first; the next call tries them again.
     """
-    broken = [(job, job.folder.failure()) for job in jobs]
-    for job, failure in broken:
-        if failure is not None and not job.folder.done():
-            job.folder.clear_failure()
-            raise ResultsError(
-                f"{job.name}: {failure['kind']}: {failure['message']} It did not count; run the "
-                "same command to try it again."
-            )
+    broken = [
+        (job, failure)
+        for job in jobs
+        if (failure := job.folder.failure()) is not None and not job.folder.done()
+    ]
+    for job, _ in broken:
+        job.folder.clear_failure()
+    if broken:
+        job, failure = broken[0]
+        raise ResultsError(
+            f"{job.name}: {failure['kind']}: {failure['message']} It did not count; run the "
+            "same command to try it again."
+        )
 
 
 def _training_seed(config: TuneConfig, seeds: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,8 @@ import pandas as pd
 
 from lightning_dna import atomic
 from lightning_dna.study.attempts import Attempt
+from lightning_dna.study.executors import Job
 from lightning_dna.study.ledger import CellFolder, State
-from lightning_dna.study.run import study_jobs
-from lightning_dna.study.scoring import Scorer
-from lightning_dna.study.study import Study
 from lightning_dna.training.run import RESUME
 
 
@@ -31,10 +30,15 @@ class Waste:
     size: int
 
 
-def status_table(study: Study, folder: Path) -> str:
-    """Return a line of counts, and one row for each cell: state, attempts, place, failure."""
+def status_table(jobs: Sequence[Job], folder: Path) -> str:
+    """Return a line of counts, and one row for each cell: state, attempts, place, failure.
+
+    Args:
+        jobs: The cells of a study.
+        folder: Its results folder.
+    """
     rows, states = [], []
-    for job in study_jobs(study, Scorer(study), folder):
+    for job in jobs:
         place, state = job.folder, job.folder.state()
         attempts, failure = place.attempts(), place.failure() or {}
         message = str(failure.get("message", "")).splitlines()
@@ -76,12 +80,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def waste(study: Study, folder: Path) -> list[Waste]:
+def waste(jobs: Sequence[Job], folder: Path) -> list[Waste]:
     """List what no result needs: half-written files, old resume points, cells of no arm.
 
     Cells under way are left alone.
+
+    Args:
+        jobs: The cells of a study.
+        folder: Its results folder.
     """
-    jobs = study_jobs(study, Scorer(study), folder)
     ours = {job.folder.folder for job in jobs}
     found = []
     for place in sorted([*(folder / "runs").glob("*"), *(folder / "baselines").glob("*")]):

@@ -15,7 +15,8 @@ from lightning_dna.report.page import render
 from lightning_dna.study.compare import write_results
 from lightning_dna.study.environment import git_commit, package_versions
 from lightning_dna.study.memorize import memorize
-from lightning_dna.study.run import clear_failures, execute
+from lightning_dna.study.run import clear_failures, execute, study_jobs
+from lightning_dna.study.scoring import Scorer
 from lightning_dna.study.study import open_study
 from lightning_dna.study.upkeep import status_table
 from lightning_dna.tasks.base import Scores
@@ -106,7 +107,8 @@ def test_failures_are_shown_retried_and_reported(make_study, tmp_path, monkeypat
     monkeypatch.setattr("lightning_dna.study.scoring.fit", broken)
     outcome = execute(study, out, workers=1)
     assert (outcome.done, outcome.failed) == (4, 1)
-    text = status_table(open_study(out), out)
+    opened = open_study(out)
+    text = status_table(study_jobs(opened, Scorer(opened), out), out)
     assert "RuntimeError: the machine is on fire" in text
     assert [line.split("|")[2].strip() for line in text.splitlines()[4:]] == [
         "done",
@@ -128,7 +130,7 @@ def test_failures_are_shown_retried_and_reported(make_study, tmp_path, monkeypat
     assert execute(study, out, workers=1).failed == 1
     monkeypatch.undo()
     assert clear_failures(open_study(out), out) == 1
-    assert "planned" in status_table(study, out)
+    assert "planned" in status_table(study_jobs(study, Scorer(study), out), out)
     assert execute(study, out, workers=1).failed == 0
 
 

@@ -175,6 +175,16 @@ def test_who_was_taken_over_hears_of_it(cell):
     assert cell.attempts()[0].outcome is None
 
 
+def test_an_interruption_is_never_taken_for_a_loss(cell):
+    def work():
+        with cell.attempt():
+            elsewhere(cell, number=2)
+            raise KeyboardInterrupt
+
+    with cell.claim(), pytest.raises(KeyboardInterrupt):
+        work()
+
+
 def test_a_heartbeat_is_kept_up(cell, monkeypatch):
     monkeypatch.setattr(attempts, "HEARTBEAT_SECONDS", 0.02)
     with cell.claim(), cell.attempt() as attempt:

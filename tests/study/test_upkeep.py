@@ -18,6 +18,10 @@ from lightning_dna.training.modules import LanguageModule
 ONE_SEED = {"seeds": [0], "comparison": {"scope": "checkpoint"}}
 
 
+def jobs_in(study, folder):
+    return study_jobs(study, Scorer(study), folder)
+
+
 def cells(table: str) -> dict[str, list[str]]:
     """Read the rows of a Markdown table by their first column."""
     rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
@@ -26,10 +30,10 @@ def cells(table: str) -> dict[str, list[str]]:
 
 def test_status_names_every_cell_its_state_and_its_last_attempt(make_study, tmp_path):
     study, out = make_study(**ONE_SEED), tmp_path / "out"
-    table = status_table(study, out)
+    table = status_table(jobs_in(study, out), out)
     assert table.startswith("3 cells: 3 planned\n")
     execute(study, out, workers=1, only=["attention/0"])
-    table = status_table(study, out)
+    table = status_table(jobs_in(study, out), out)
     assert table.startswith("3 cells: 2 planned, 1 done\n")
     row = cells(table)["attention/0"]
     assert row[1:3] == ["done", "1"]
@@ -39,14 +43,14 @@ def test_status_names_every_cell_its_state_and_its_last_attempt(make_study, tmp_
 
 def test_one_that_died_and_one_that_failed_are_told_apart(make_study, tmp_path):
     study, out = make_study(**ONE_SEED), tmp_path / "out"
-    jobs = {job.name: job.folder for job in study_jobs(study, Scorer(study), out)}
+    jobs = {job.name: job.folder for job in jobs_in(study, out)}
     with jobs["hyena/0"].claim():
         jobs["hyena/0"]._attempts.begin()  # and nothing more: what a kill leaves
-        assert cells(status_table(study, out))["hyena/0"][1] == "running"
+        assert cells(status_table(jobs_in(study, out), out))["hyena/0"][1] == "running"
     jobs["attention/0"].record_failure(
         kind="TimeLimit", message="too long\nand more", traceback="", state=State.TIMEOUT
     )
-    found = cells(status_table(study, out))
+    found = cells(status_table(jobs_in(study, out), out))
     assert found["hyena/0"][1] == "planned"
     assert found["hyena/0"][3].endswith("died")
     assert found["attention/0"][1] == "timeout"
@@ -61,14 +65,14 @@ def test_an_unknown_cell_is_refused_with_the_nearest(make_study, tmp_path):
 def test_clean_removes_what_no_result_needs_and_nothing_else(make_study, tmp_path):
     study, out = make_study(**ONE_SEED), tmp_path / "out"
     execute(study, out, workers=1)
-    assert waste(study, out) == []
+    assert waste(jobs_in(study, out), out) == []
     (orphan := out / "runs" / "0123456789ab").mkdir()
     (orphan / "model.pt").write_bytes(b"x" * 100)
-    done = study_jobs(study, Scorer(study), out)[-1].folder.folder
+    done = jobs_in(study, out)[-1].folder.folder
     (done / "last.ckpt").write_bytes(b"x" * 10)
     (done / "scores" / ".a.parquet.1.ab.partial").write_bytes(b"x")
     kept = {path for path in out.rglob("*") if path.is_file()}
-    found = waste(study, out)
+    found = waste(jobs_in(study, out), out)
     assert {item.path.name: item.size for item in found} == {
         "0123456789ab": 100,
         "last.ckpt": 10,
@@ -81,7 +85,7 @@ def test_clean_removes_what_no_result_needs_and_nothing_else(make_study, tmp_pat
         "last.ckpt",
         "model.pt",
     ]
-    assert waste(study, out) == []
+    assert waste(jobs_in(study, out), out) == []
 
 
 def test_every_cell_has_a_shell_line_of_its_own(make_study, tmp_path):
@@ -128,7 +132,7 @@ def test_a_training_without_memory_goes_on_in_parts_to_the_same_model(
     monkeypatch.setattr(LanguageModule, "loss", small)
     out = tmp_path / "parts"
     assert execute(study, out, workers=1).failed == 0
-    place = study_jobs(study, Scorer(study), out)[-1].folder
+    place = jobs_in(study, out)[-1].folder
     assert [attempt.outcome for attempt in place.attempts()] == ["out of memory", "done"]
     # Adam turns rounding into steps where a gradient is next to nothing: not weight by weight.
     whole, parts = (
@@ -148,6 +152,6 @@ def test_what_parts_cannot_help_fails_as_out_of_memory(make_study, tmp_path, mon
     study = make_study(**ONE_SEED)
     out = tmp_path / "out"
     assert execute(study, out, workers=1).failed == 2
-    place = study_jobs(study, Scorer(study), out)[-1].folder
+    place = jobs_in(study, out)[-1].folder
     assert place.state() is State.OUT_OF_MEMORY
     assert len(place.attempts()) == 3  # whole, 2 parts, 4 parts of one row each

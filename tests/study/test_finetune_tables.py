@@ -5,8 +5,8 @@ import pytest
 
 from lightning_dna.report.page import render
 from lightning_dna.study.compare import write_results
+from lightning_dna.study.finetune_tables import finetune_row, read_record, tried_rows
 from lightning_dna.study.run import execute
-from lightning_dna.study.tuning_tables import finetune_row, read_record, tried_rows
 
 KEY = {"arm": "a", "seed": 0, "task": "t", "way": "full"}
 

@@ -39,6 +39,7 @@ bench: install
 	$(BIN)/python benchmarks/speed/alibi.py
 	$(BIN)/python benchmarks/speed/long_context.py
 	$(BIN)/python benchmarks/speed/lightning_overhead.py
+	$(BIN)/python benchmarks/speed/memorization.py
 
 clean:
 	rm -rf $(VENV) quickstart dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

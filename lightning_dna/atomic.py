@@ -1,6 +1,7 @@
 """Files written whole or not at all: a reader, or a run after a kill, never sees half of one."""
 
 import contextlib
+import glob
 import json
 import os
 import secrets
@@ -45,6 +46,51 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes ``path`` when the block ends well, unless there is one.
+
+    Of several processes that create the same file one succeeds, and what is there is never changed.
+
+    Args:
+        path: The file to create; its folder is made when missing.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        FileExistsError: If the file is there already, or was made meanwhile.
+        UnwritableError: If the folder cannot be written to or the disk is full.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{_ENDING}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        yield temporary
+        _link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, which must be free."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: look, then rename
+        if path.exists():
+            raise FileExistsError(path) from None
+        temporary.replace(path)
+
+
 def unwritable(path: Path, error: OSError) -> UnwritableError:
     """Return the error for a file or folder that the system refuses to write."""
     return UnwritableError(
@@ -58,9 +104,14 @@ def is_partial(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(_ENDING)
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what killed writes left below a folder; only for the one process that writes there."""
-    for path in folder.rglob(f".*{_ENDING}"):
+def remove_partial(folder: Path, *, start: str = "") -> None:
+    """Remove what killed writes left below a folder; only for the one process that writes there.
+
+    Args:
+        folder: The folder.
+        start: How the names of the files begin that were to be written; any, by default.
+    """
+    for path in folder.rglob(f".{glob.escape(start)}*{_ENDING}"):
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 

@@ -20,6 +20,8 @@ from lightning_dna.commands import (
     compare,
     data,
     embed,
+    memorize,
+    plan,
     power,
     tokenizer,
     upkeep,
@@ -128,8 +130,7 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
 
     verb = commands.add_parser("plan", help="what a recipe would run, and its price")
     _add_recipe(verb)
-    verb.add_argument("--commands", action="store_true", help="one shell line for each cell")
-    verb.add_argument("--out", type=Path, help="results folder of these lines")
+    plan.add_arguments(verb)
     verb.set_defaults(verb=_plan)
 
     verb = commands.add_parser("run", help="run what is missing of a recipe, then report")
@@ -156,12 +157,9 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     )
     verb.set_defaults(verb=_tune)
 
-    verb = commands.add_parser("memorize", help="training against held-out chromosomes")
-    verb.add_argument("study", type=Path, help="results folder")
-    verb.set_defaults(verb=_memorize)
-
+    memorize.add_command(commands, _memorize)
     _add_predictions(commands)
-    data.add_command(commands, _data)
+    data.add_command(commands, _data, _pages)
     variant_effects.add_command(commands, _data)
     embed.add_command(commands, _data)
 
@@ -250,14 +248,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     """Print what would run."""
-    from lightning_dna.study.plan import plan_table
-    from lightning_dna.study.study import load_study
-
-    study = load_study(options.recipe, options.overrides)
-    if options.commands:
-        print(upkeep.shell_lines(study, options))
-    else:
-        print(plan_table(study))
+    print(plan.run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -275,7 +266,7 @@ def _retry(options: argparse.Namespace) -> int:
     from lightning_dna.study.study import open_study
 
     study = open_study(options.study)
-    cleared = clear_failures(study, options.study)
+    cleared = clear_failures(study, options.study, options.only)
     print(f"{cleared} failed cell(s) will be tried again", file=sys.stderr)
     return _execute_and_report(study, options.study, options)
 
@@ -293,7 +284,7 @@ def _execute_and_report(study: "Study", folder: Path, options: argparse.Namespac
         cluster=upkeep.cluster_options(options),
     )
     if outcome.done and not options.only:
-        _write_report(study, folder)
+        _write_report(study, folder, options.verb.__name__.strip("_"))
     if outcome.failed:
         print(
             f"{outcome.failed} cell(s) failed; see `lightning-dna status {folder}`, "
@@ -303,14 +294,14 @@ def _execute_and_report(study: "Study", folder: Path, options: argparse.Namespac
     return 1 if outcome.failed else 0
 
 
-def _write_report(study: "Study", folder: Path) -> None:
+def _write_report(study: "Study", folder: Path, command: str = "report") -> None:
     """Compare, render, and print the main table."""
     from lightning_dna.report.page import render
     from lightning_dna.report.results import load_results
     from lightning_dna.report.tables import terminal_table
     from lightning_dna.study.compare import write_results
 
-    write_results(study, folder)
+    write_results(study, folder, command=command)
     page = render(folder)
     print(terminal_table(load_results(folder)))
     print(f"\nreport: {page}")
@@ -341,12 +332,12 @@ def _tune(options: argparse.Namespace) -> None:
     print(write_tuning(found, folder))
 
 
-def _memorize(options: argparse.Namespace) -> None:
-    """Print accuracy on training and held-out chromosomes, and their gap."""
-    from lightning_dna.study.memorize import memorize
-    from lightning_dna.study.study import open_study
-
-    print(memorize(open_study(options.study), options.study))
+def _memorize(options: argparse.Namespace) -> int:
+    """Score what the memorization battery lacks, report, and print what it found."""
+    study, folder = memorize.study_of(options)
+    status = _execute_and_report(study, folder, options)
+    print(memorize.findings(folder))
+    return status
 
 
 def _compare(options: argparse.Namespace) -> None:

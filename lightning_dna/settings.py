@@ -23,6 +23,8 @@ from lightning_dna.errors import ConfigError, unknown_name
 
 Settings = TypeVar("Settings")
 
+OURS = {"set_by": "the program"}
+"""Metadata of a field that the program fills in: messages do not offer it to a user."""
 
 # What a parser of Python types says, in the words of a YAML file.
 _PLAIN_WORDS = {
@@ -230,7 +232,8 @@ def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str)
     for key, value in values.items():
         if key not in fields:
             place = f"{where}: {path.rstrip('.')}" if path else where
-            raise unknown_name("key", str(key), fields, where=place)
+            ours = {one.name for one in dataclasses.fields(kind) if one.metadata == OURS}
+            raise unknown_name("key", str(key), fields.keys() - ours, where=place)
         alternatives = _alternatives(fields[key])
         nested = _dataclass_in(alternatives)
         choices = _choices_in(alternatives)
@@ -244,16 +247,25 @@ def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str)
         elif value is None and not {types.NoneType, Any} & set(alternatives):
             raise ConfigError(f"{where}: key '{path}{key}' is empty; give a value or leave it out.")
         elif choices and not isinstance(value, bool | None):
-            listed = isinstance(value, list | tuple) and _has_list(alternatives)
-            for one in value if listed else (value,):
-                if str(one) not in choices:
-                    raise unknown_name("value", str(one), choices, where=f"{where}: {path}{key}")
-            checked[key] = str(value) if type(value) is int else value  # `precision: 32`
+            checked[key] = _chosen(value, choices, alternatives, where=f"{where}: {path}{key}")
         elif int in alternatives and float not in alternatives and bool not in alternatives:
             checked[key] = _whole(value)
         else:
             checked[key] = value
     return checked
+
+
+def _chosen(
+    value: Any, choices: tuple[str, ...], alternatives: tuple[Any, ...], *, where: str
+) -> Any:
+    """Return one of the allowed texts, or a list of them; refuse any other."""
+    listed = isinstance(value, list | tuple) and _has_list(alternatives)
+    for one in value if listed else (value,):
+        if str(one) not in choices:
+            raise unknown_name("value", str(one), choices, where=where)
+    if not listed and all(typing.get_origin(one) is not typing.Literal for one in alternatives):
+        raise ConfigError(f"{where} is {value}; expected a list, such as [{value}].")
+    return str(value) if type(value) is int else value  # `precision: 32`
 
 
 def _dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
@@ -274,13 +286,15 @@ def _named_dataclass_in(alternatives: tuple[Any, ...]) -> type | None:
 
 def _choices_in(alternatives: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the texts that are allowed, alone or listed, where nothing else is, else nothing."""
-    literals = [one for one in alternatives if typing.get_origin(one) is typing.Literal]
+    listed = [typing.get_args(one)[0] for one in alternatives if typing.get_origin(one) is tuple]
+    literals = {one for one in (*alternatives, *listed) if typing.get_origin(one) is typing.Literal}
     if len(literals) != 1:
         return ()
-    lists = {one for one in alternatives if typing.get_args(one) == (literals[0], ...)}
-    if set(alternatives) - {literals[0], types.NoneType} - lists:
+    literal = literals.pop()
+    lists = {one for one in alternatives if typing.get_args(one) == (literal, ...)}
+    if set(alternatives) - {literal, types.NoneType} - lists:
         return ()
-    return tuple(str(choice) for choice in typing.get_args(literals[0]))
+    return tuple(str(choice) for choice in typing.get_args(literal))
 
 
 def _has_list(alternatives: tuple[Any, ...]) -> bool:

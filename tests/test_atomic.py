@@ -140,3 +140,26 @@ def test_damaged_json_is_a_results_error(tmp_path, content):
         atomic.read_json(path)
     with pytest.raises(ResultsError, match="cannot read"):
         atomic.read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_created_once_and_never_replaced(tmp_path, monkeypatch, links):
+    """Also on a file system that has no hard links."""
+
+    def refuse(source, target):
+        raise OSError("no links here")
+
+    def create(text):
+        with atomic.creating(tmp_path / "deep" / "a.txt") as temporary:
+            temporary.write_text(text)
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    create("one")
+    with pytest.raises(FileExistsError):
+        create("two")
+    assert (tmp_path / "deep" / "a.txt").read_text() == "one"
+    assert names_in(tmp_path / "deep") == ["a.txt"]
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UnwritableError), atomic.creating(tmp_path / "file" / "a.txt"):
+        pass

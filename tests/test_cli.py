@@ -60,13 +60,13 @@ baselines: [kmer_logistic, majority]
 CELLS = ["alibi/0", "rope/0", "alibi/1", "rope/1"]
 
 
-def write_recipe(folder: Path) -> Path:
+def write_recipe(folder: Path, *, bases: int = 1500) -> Path:
     """Write a recipe of seconds, with its suite, its cards and its genome, into a folder."""
     generator = np.random.default_rng(0)
     lines = []
     for number in range(1, 5):
-        bases = "".join(generator.choice([*"ACGT"], p=(0.3, 0.2, 0.2, 0.3), size=1500))
-        lines.append(f">chr{number}\n{bases[:300]}{bases[300:500].lower()}{bases[500:]}\n")
+        text = "".join(generator.choice([*"ACGT"], p=(0.3, 0.2, 0.2, 0.3), size=bases))
+        lines.append(f">chr{number}\n{text[:300]}{text[300:500].lower()}{text[500:]}\n")
     (folder / "toy.fa").write_text("".join(lines))
     for name, text in (("suite", SUITE), ("heldout", HELDOUT), ("promoter", PROMOTER)):
         (folder / f"{name}.yaml").write_text(text)
@@ -394,12 +394,21 @@ class TestFinishedStudy:
         assert (status, again) == (0, out)
         assert err == "0 failed cell(s) will be tried again\n"
 
-    def test_memorize(self, finished):
-        folder, _ = finished
-        status, out, _ = run("memorize", folder)
-        assert status == 0
-        assert "alibi" in out
-        assert "rope" in out
+    def test_memorize(self, tmp_path):
+        folder, recipe = tmp_path / "out", write_recipe(tmp_path, bases=12_000)
+        few = ["--set", "comparison.scope=checkpoint", "budget.tokens=512", "seeds=[0]"]
+        assert run("run", recipe, "--out", folder, *few)[0] == 0
+        trained = {path: path.stat().st_mtime_ns for path in folder.rglob("model.pt")}
+        status, out, err = run("memorize", folder)
+        assert status == 0, err
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("model.pt")} == trained
+        lines = [line.split() for line in out.splitlines()]
+        for arm in ("alibi", "rope"):
+            found = {line[0] for line in lines if len(line) > 2 and line[2] == arm}
+            assert found >= {"heldout_memory/gap", "membership/loss", "membership/neighbours"}
+            assert "membership-control/neighbours" in found
+        assert f"memorization: {folder / 'memorization.html'}" in out
+        assert "copy_oracle" in (folder / "memorization.html").read_text()
 
     def test_a_failed_cell_is_status_1_and_retry_mends_it(self, finished, recipe, monkeypatch):
         """One arm diverges; the others are reported, and `retry` finishes the study."""

@@ -38,6 +38,8 @@ class Outer:
     names: tuple[str, ...] = ()
     table: dict[str, float] = field(default_factory=dict)
     kinds: Literal["a", "b"] | tuple[Literal["a", "b"], ...] = "a"
+    many: tuple[Literal["lora", "full"], ...] | None = None
+    place: str | None = field(default=None, metadata=settings.OURS)
 
 
 def build(**values):
@@ -101,6 +103,11 @@ def test_large_whole_numbers_keep_every_digit():
         ({"kinds": "c"}, ["file.yaml: kinds: unknown value 'c'", "a, b"]),
         ({"kinds": ["a", "c"]}, ["file.yaml: kinds: unknown value 'c'", "a, b"]),
         ({"kinds": {"a": 1}}, ["kinds: unknown value"]),
+        (
+            {"many": ["full", "lorra"]},
+            ["many: unknown value 'lorra'; allowed: full, lora. Did you"],
+        ),
+        ({"many": "lora"}, ["file.yaml: many is lora; expected a list, such as [lora]."]),
         ({"mode": None}, ["key 'mode' is empty"]),
         ({"inner": {"count": None}}, ["key 'inner.count' is empty"]),
         ({"flag": "perhaps"}, ["flag", "perhaps"]),
@@ -117,6 +124,15 @@ def test_what_is_wrong_is_named_on_one_line(values, words):
     assert message.startswith("file.yaml")
     for word in words:
         assert word in message
+
+
+def test_a_key_that_the_program_sets_is_taken_and_never_offered():
+    assert build(place="here", many=["full"]).place == "here"
+    with pytest.raises(ConfigError) as caught:
+        build(plac="here")
+    assert "allowed: bits, flag, inner, kinds, limit, many, maybe, mode, name, names, table." in (
+        str(caught.value)
+    )
 
 
 def test_a_required_key_that_is_missing_is_named():

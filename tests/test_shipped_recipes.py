@@ -50,6 +50,11 @@ def overrides(name: str, genome: Path) -> list[str]:
     kept = ["suite_missing=stop"] if "suite_missing" in content else []
     if "vcf" in data:
         kept.append(f"data.vcf={genome.with_suffix('.vcf')}")
+    named = isinstance(data.get("split", {}).get("test"), list)
+    if named and data["genome"] != "simulated":  # the chromosomes of another genome
+        kept.append("data.split={train: [chrI], valid: [chrII, chrIII], test: [chrIV, chrV]}")
+    if "canaries" in data:
+        kept += ["data.canaries.max_share=0.9", "data.canaries.per_count=1"]
     if "genomes" in data:
         files = {"first": genome, "second": genome.with_name("second.fa")}
         return [*kept, *(f"data.genomes.{name}.genome={path}" for name, path in files.items())]
@@ -92,10 +97,15 @@ def test_declares_its_comparisons_with_margins(study):
 
 
 def test_arms_differ_in_the_factor_only(study):
-    """An arm names a few keys; none of them is its own learning rate, budget or seed."""
+    """An arm names a few keys; none of them is its own learning rate or seed.
+
+    A budget of its own has to be declared.
+    """
+    allowed = {"model", "data", "length_schedule"}
+    allowed |= {"budget"} if study.recipe.unequal_budgets else set()
     for arm in study.arms.values():
         sections = {key.partition(".")[0] for key in arm.changes}
-        assert sections <= {"model", "data", "length_schedule"}, arm.name
+        assert sections <= allowed, arm.name
         assert len(arm.changes) <= 4, arm.name
 
 

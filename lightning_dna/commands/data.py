@@ -2,7 +2,8 @@
 
 Another subcommand is a file of its own, ``data_NAME.py``, with ``add_command(verbs, answer)`` that
 sets ``verb=answer`` and ``subcommand=`` its own function; that function returns, as `run` does,
-text for stdout and the files written. It is registered in ``_SUBCOMMANDS``.
+text for stdout and the files written. It is registered in ``_SUBCOMMANDS``. One that prints as it
+goes is in ``_PAGED`` and sets ``pages=`` a generator of text.
 """
 
 import argparse
@@ -12,7 +13,8 @@ from pathlib import Path
 from lightning_dna.commands import data_check, data_get, data_haplotypes, data_leakage, data_locate
 from lightning_dna.commands.prediction_files import number, split_list
 
-_SUBCOMMANDS = (data_get, data_check, data_leakage, data_locate, data_haplotypes)
+_SUBCOMMANDS = (data_get, data_leakage, data_locate, data_haplotypes)
+_PAGED = (data_check,)
 
 EPILOG = """\
 Examples:
@@ -26,8 +28,15 @@ Lower case in the FASTA file marks repeats, unless --repeats gives them.
 def add_command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     answer: Callable[[argparse.Namespace], None],
+    answer_pages: Callable[[argparse.Namespace], None],
 ) -> None:
-    """Add ``data`` and what it can do; ``answer`` prints what `run` returns."""
+    """Add ``data`` and what it can do.
+
+    Args:
+        commands: Where to add it.
+        answer: Prints what `run` returns.
+        answer_pages: Prints what ``options.pages`` yields, as it comes.
+    """
     meaning = "fetch data, and look at them before training"
     group = commands.add_parser("data", help=meaning, description=f"{meaning.capitalize()}.")
     verbs = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -43,6 +52,8 @@ def add_command(
     verb.set_defaults(verb=answer, subcommand=audit_genome)
     for subcommand in _SUBCOMMANDS:
         subcommand.add_command(verbs, answer)
+    for paged in _PAGED:
+        paged.add_command(verbs, answer_pages)
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:

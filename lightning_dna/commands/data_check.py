@@ -1,18 +1,18 @@
 """``lightning-dna data check``: which tasks of a suite can run with the files that are here."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lightning_dna.tasks.card import TaskCard
     from lightning_dna.tasks.suites import TaskFiles
 
 EPILOG = """\
 Examples:
   lightning-dna data check gue --tasks-root data
   lightning-dna data check ./my-suite.yaml --tasks-root data --read
+Exit status: 0 if every task is whole, 2 if a file is missing or wrong.
 """
 
 
@@ -20,7 +20,7 @@ def add_command(
     verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
     answer: Callable[[argparse.Namespace], None],
 ) -> None:
-    """Add ``data check``; ``answer`` prints what `run` returns."""
+    """Add ``data check``; ``answer`` prints what `pages` yields."""
     meaning = "which tasks of a suite have their files here"
     verb = verbs.add_parser(
         "check",
@@ -39,30 +39,40 @@ def add_command(
         action="store_true",
         help="read the whole files too: checksums, columns, labels, parts",
     )
-    verb.set_defaults(verb=answer, subcommand=run)
+    verb.set_defaults(verb=answer, pages=pages)
 
 
-def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
-    """List the tasks of a suite with the state of their files.
-
-    Returns:
-        Text for stdout, and no files.
+def pages(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the tasks of a suite with the state of their files, then what runs.
 
     Raises:
         ConfigError: If there is no such suite or card.
-        DataError: If a file that is read is not what it should be.
+        DataError: At the end, if a task lacks a file or one of its files is wrong.
     """
+    from lightning_dna.errors import DataError, LightningDNAError
     from lightning_dna.tasks.card import load_card
+    from lightning_dna.tasks.file_check import read_task
     from lightning_dna.tasks.suites import files_of, load_suite
 
     cards = [load_card(options.suite)] if _is_card(options.suite) else load_suite(options.suite)
     states = [files_of(card, options.tasks_root) for card in cards]
-    lines = []
+    wrong = []
     for files in states:
-        lines.append(_line(files))
-        if options.read and not files.missing and files.card.kind == "classification":
-            lines += _read(files.card, options.tasks_root)
-    return "\n".join([*lines, "", *_summary(states)]) + "\n", ()
+        found: tuple[str, ...] = ()
+        if options.read and files.card.files and not files.missing:
+            try:
+                found = read_task(files.card, options.tasks_root)
+            except LightningDNAError as error:
+                wrong.append(files.card.name)
+                yield f"{'wrong':<9} {files.card.name}  {error}"
+                continue
+        yield "\n".join([_line(files), *(f"{'':<9} {line}" for line in found)])
+    yield "\n".join(["", *_summary(states, wrong)])
+    lacking = [files.card.name for files in states if files.missing]
+    if lacking or wrong:
+        said = [f"files are missing for {', '.join(lacking)}"] if lacking else []
+        said += [f"files are wrong for {', '.join(wrong)}"] if wrong else []
+        raise DataError(f"{'; '.join(said)}. The lines on stdout say which and why.")
 
 
 def _is_card(name: str) -> bool:
@@ -87,21 +97,17 @@ def _line(files: "TaskFiles") -> str:
     return f"{state:<9} {files.card.name}  {names}"
 
 
-def _read(card: "TaskCard", tasks_root: Path | None) -> list[str]:
-    """Read a task whole; return its sizes and notes."""
-    from lightning_dna.tasks.examples import load_examples
-
-    task = load_examples(card, tasks_root)
-    sizes = " / ".join(f"{len(part):,}" for part in (task.train, task.valid, task.test))
-    lines = [f"train / valid / test {sizes}, classes {', '.join(task.classes)}", *task.notes]
-    return [f"{'':<9} {line}" for line in lines]
-
-
-def _summary(states: "list[TaskFiles]") -> list[str]:
+def _summary(states: "list[TaskFiles]", wrong: list[str]) -> list[str]:
     """Say what runs with these files, and how to get the others."""
     lacking = [files for files in states if files.missing]
     carved = sum(files.lacks_only_train for files in lacking)
-    lines = [f"{len(states) - len(lacking)} of {len(states)} tasks are whole."]
+    bad = {*wrong, *(files.card.name for files in lacking)}
+    runs = [files.card.name for files in states if files.card.name not in bad]
+    lines = [f"{len(runs)} of {len(states)} tasks are whole."]
+    if bad and runs:
+        lines.append(f"These run: {', '.join(runs)}.")
+    if wrong:
+        lines.append(f"`run` stops before training at a wrong file: {', '.join(wrong)}.")
     if lacking:
         lines.append("`run` stops before training; with --set suite_missing=skip it runs those.")
     if carved:

@@ -20,6 +20,7 @@ Examples:
   lightning-dna data leakage human_nontata_promoters/train human_nontata_promoters/test
   lightning-dna data leakage --suite gue --tasks-root data --out leakage
   lightning-dna data leakage train.csv test.csv --pretraining sacCer3.fa --split test=[chrI,chrII]
+  lightning-dna data leakage train.parquet test.parquet --task enhancers
 Files: CSV or Parquet with `sequence` and `label`, FASTA (>name|label), CSV of intervals with
 `region,start,end`, or a folder with an entry for each class (GenomicBenchmarks).
 """
@@ -42,7 +43,12 @@ def add_command(
     verb.add_argument("test", nargs="?", type=Path, metavar="TEST", help="test examples")
     verb.add_argument("--valid", type=Path, metavar="FILE", help="validation examples")
     verb.add_argument("--suite", metavar="NAME", help="audit the tasks of a suite instead")
-    verb.add_argument("--task", metavar="NAME", help="audit the task of one card instead")
+    verb.add_argument(
+        "--task",
+        metavar="NAME",
+        help="audit the task of one card instead; with TRAIN and TEST, the task that is read of "
+        "Parquet files of several tasks",
+    )
     verb.add_argument(
         "--tasks-root", type=Path, metavar="FOLDER", help="where task files are looked up first"
     )
@@ -120,14 +126,15 @@ def _audited(
     from lightning_dna.errors import ConfigError
     from lightning_dna.genome.fasta import Genome
 
-    ways = [options.suite is not None, options.task is not None, options.train is not None]
-    if sum(ways) != 1 or (options.train is not None and options.test is None):
+    files = options.train is not None
+    ways = [options.suite is not None, options.task is not None and not files, files]
+    if sum(ways) != 1 or (files and options.test is None):
         raise ConfigError("give TRAIN and TEST, or --suite NAME, or --task NAME: one of them.")
     genome = None if options.genome is None else Genome.open(options.genome)
     pretraining = _pretraining(options)
-    if options.train is not None:
+    if files:
         parts = _files(options)
-        name = options.test.name.split(".")[0]
+        name = options.task or options.test.name.split(".")[0]
         if name.lower() == "test":  # the folder says what it is a test of
             name = options.test.resolve().parent.name
         return _one(name, parts, options, settings, genome, pretraining), f"Leakage: {name}"
@@ -144,7 +151,8 @@ def _files(options: argparse.Namespace) -> dict[str, "AuditPart"]:
     if len({path.resolve() for path in paths.values()}) < len(paths):
         raise ConfigError("TRAIN, TEST and --valid must be different files; one is given twice.")
     return {
-        name: read_audit_part(path, name, genome=options.genome) for name, path in paths.items()
+        name: read_audit_part(path, name, genome=options.genome, task=options.task)
+        for name, path in paths.items()
     }
 
 

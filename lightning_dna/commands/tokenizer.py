@@ -263,6 +263,7 @@ def _shared(one: object, other: object) -> float:
 def _splits(options: argparse.Namespace) -> tuple[list["Corpus"], list["Codes"]]:
     """Return the chromosomes to train on, each as a corpus, and those held out."""
     from lightning_dna.genome.fasta import Genome
+    from lightning_dna.genome.joined import refuse_copies
 
     genomes = [Genome.open(path) for path in options.fasta]
     held_out = [name for name in options.hold_out.split(",") if name]
@@ -270,6 +271,7 @@ def _splits(options: argparse.Namespace) -> tuple[list["Corpus"], list["Codes"]]
     for name in held_out:
         if name not in known:
             raise unknown_name("chromosome", name, known, where="--hold-out")
+    refuse_copies(zip(options.fasta, genomes, strict=True), apart=held_out)
     if options.window < 0:
         raise ConfigError(f"--window {options.window}; allowed: 0 (whole runs) or more bases.")
     splits = [
@@ -280,8 +282,7 @@ def _splits(options: argparse.Namespace) -> tuple[list["Corpus"], list["Codes"]]
     ]
     if not splits:
         raise DataError("every chromosome is held out; leave one or more to train on.")
-    tested = [g.codes(name) for g in genomes for name in g.names if name in held_out]
-    return splits, tested
+    return splits, [g.codes(name) for g in genomes for name in g.names if name in held_out]
 
 
 def _corpus(genome: "Genome", chrom: str, window: int) -> "Corpus":

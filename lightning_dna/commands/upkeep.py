@@ -12,7 +12,7 @@ from lightning_dna.errors import ConfigError
 
 if TYPE_CHECKING:
     from lightning_dna.study.cluster import RayOptions
-    from lightning_dna.study.executors import Job
+    from lightning_dna.study.jobs import Job
     from lightning_dna.study.study import Study
 
 _CLEAR = "\033[H\033[J"  # a terminal's own way to start a page
@@ -104,8 +104,7 @@ def shell_lines(study: "Study", options: argparse.Namespace) -> str:
     start = ["lightning-dna", "run", str(options.recipe), "--out", str(out)]
     end = ["--set", *options.overrides] if options.overrides else []
     return "\n".join(
-        shlex.join([*start, "--only", job.name, *end])
-        for job in study_jobs(study, Scorer(study), out)
+        shlex.join([*start, "--only", job.name, *end]) for job in study_jobs(Scorer(study), out)
     )
 
 
@@ -116,7 +115,7 @@ def status_pages(options: argparse.Namespace) -> Iterator[str]:
         ConfigError: If the time between two looks is not above 0.
         ResultsError: If the folder is not a results folder.
     """
-    from lightning_dna.study.executors import summary
+    from lightning_dna.study.jobs import summary
     from lightning_dna.study.upkeep import status_table
 
     jobs = _jobs_in(options.study)
@@ -140,13 +139,17 @@ def clean_pages(options: argparse.Namespace) -> Iterator[str]:
     Raises:
         ResultsError: If the folder is not a results folder, or something cannot be removed.
     """
-    from lightning_dna.study.upkeep import remove, waste
+    from lightning_dna.study import looks
+    from lightning_dna.study.upkeep import remove, tables_in, waste
 
     found = waste(_jobs_in(options.study), options.study)
     for item in found:
         place = item.path.relative_to(options.study)
         yield f"{place}: {item.size / 2**20:.1f} MiB, {item.reason}"
     if not options.dry_run:
+        if tables := tables_in(found, options.study):
+            entry = looks.Entry(kind="removed", command="clean", tables=tuple(tables))
+            looks.add(options.study, entry)
         remove(found)
     done = "would be removed" if options.dry_run else "removed"
     yield f"{len(found)} item(s), {sum(i.size for i in found) / 2**20:.1f} MiB {done}"
@@ -159,4 +162,4 @@ def _jobs_in(folder: Path) -> "list[Job]":
     from lightning_dna.study.study import open_study
 
     study = open_study(folder)
-    return study_jobs(study, Scorer(study), folder)
+    return study_jobs(Scorer(study), folder)

@@ -1,7 +1,7 @@
 """From the rows of a step to the tensors of a batch, straight from the memory-mapped genome."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_dna.data.canary_planting import Planting
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.masking import evaluation_mask, mask_blocks, thresholds
 from lightning_dna.data.repeat_rows import (
@@ -80,6 +81,11 @@ class Batch:
         )
 
 
+def without_targets(batch: Batch) -> Batch:
+    """Return a batch in which nothing is to be predicted, and nothing therefore counts."""
+    return replace(batch, targets=torch.full_like(batch.targets, IGNORE))
+
+
 class TrainingBatches(Dataset[Batch]):
     """Turns the rows of a step into a batch.
 
@@ -93,6 +99,7 @@ class TrainingBatches(Dataset[Batch]):
         tokens: What turns rows into longer tokens; ``None`` for single bases.
         treated: How the repeats of each chromosome of the windows are treated; ``None``: as
             ``config`` and ``repeats`` say.
+        planting: Canaries in the windows; ``None`` without any.
     """
 
     def __init__(
@@ -106,7 +113,9 @@ class TrainingBatches(Dataset[Batch]):
         repeats: RepeatAnnotation | None = None,
         tokens: "TokenRows | None" = None,
         treated: Sequence[ChromosomeTreatment] | None = None,
+        planting: Planting | None = None,
     ) -> None:
+        self.planting = planting
         self.genome = genome
         self.chroms = windows.chroms
         self.config = config
@@ -139,9 +148,12 @@ class TrainingBatches(Dataset[Batch]):
 
     def _read(self, rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Return the bytes of rows and their loss weights, as the repeat policies want them."""
+        places = rows
         rows = rows if self._joined is None else self._joined.pieces(rows)
         stored = gather(self.genome, self.chroms, rows)
         self._repeats.apply(stored, rows)
+        if self.planting is not None:
+            self.planting.apply(stored, places)
         return stored, self._repeats.weights(stored, rows)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning_dna.data.canaries import CanaryConfig
 from lightning_dna.data.genome_config import (
     GenomeConfig,
     Variants,
@@ -20,7 +21,10 @@ from lightning_dna.genome.splits import SplitSpec
 
 # Settings that did not exist when the first runs were made; at their defaults they stay out of the
 # identity of a run.
-YOUNGER_FIELDS = ("repeat_classes", "repeat_seed", "tokenizer", "mask_unit", "genomes", "variants")
+YOUNGER_FIELDS = (
+    *("repeat_classes", "repeat_seed", "tokenizer", "mask_unit", "genomes", "variants"),
+    "canaries",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,8 @@ class DataConfig:
         haplotypes: Haplotypes that are made from ``vcf``; each gets the same share of the bases.
         variant_seed: Seed of what the file leaves open: alleles without genotypes, phases.
         vcf_sample: The person whose genotypes are used; ``None``: those of all, or frequencies.
+        canaries: Sequences planted in the training windows, to measure what is learned by heart;
+            ``None``: none. Nothing but training sees them.
     """
 
     genome: str = "simulated"
@@ -99,6 +105,7 @@ class DataConfig:
     haplotypes: int = 2
     variant_seed: int = 0
     vcf_sample: str | None = None
+    canaries: CanaryConfig | None = None
 
     def __post_init__(self) -> None:
         """Check ranges; the repeat policy checks its own. Each policy has one spelling inside."""
@@ -123,6 +130,7 @@ class DataConfig:
         check_tokenizer(self.tokenizer)
         check_mask_unit(self.mask_unit, self.tokenizer)
         self._check_genomes_and_variants()
+        self._check_canaries()
         object.__setattr__(self, "repeats", canonical_treatment(self.repeats))
         object.__setattr__(self, "repeat_classes", tuple(sorted(self.repeat_classes)))
         if self.repeat_classes and not self.repeat_bed:
@@ -161,6 +169,22 @@ class DataConfig:
             raise ConfigError(
                 f"data.variants is '{self.variants}', but no file says which variants there are; "
                 "give one as data.vcf, or as data.genomes.NAME.vcf."
+            )
+
+    def _check_canaries(self) -> None:
+        """Check that canaries fit into windows, and that no base is in several of these."""
+        if self.canaries is None:
+            return
+        if self.canaries.length > self.length:
+            raise ConfigError(
+                f"data.canaries.length is {self.canaries.length}, above data.length {self.length}:"
+                " a canary stands within a window; shorten it, or lengthen the windows."
+            )
+        if self.stride is not None and self.stride < self.length:
+            raise ConfigError(
+                f"data.stride is {self.stride}, below data.length {self.length}: a canary in"
+                " overlapping windows would be read more often than data.canaries.repetitions"
+                " says; leave data.stride out."
             )
 
     @property

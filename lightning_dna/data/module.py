@@ -14,6 +14,7 @@ from lightning_dna.data.batches import (
     Objective,
     TrainingBatches,
     evaluation_batches,
+    without_targets,
 )
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
@@ -71,6 +72,14 @@ class GenomeDataModule(LightningDataModule):
             final_length=config.length,
         )
 
+    def share(self, rank: int, count: int) -> None:
+        """Take one process's part of every step and of the validation windows.
+
+        Raises:
+            ConfigError: If a step has fewer tokens than one window for each process.
+        """
+        self.sampler.share(rank, count)
+
     @cached_property
     def tokens(self) -> TokenRows | None:
         """What turns rows of bases into longer tokens; ``None`` where bases are the tokens."""
@@ -126,7 +135,7 @@ class GenomeDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return a loader of the steps that are left, or of this process's part of them."""
         if self.trainer is not None:
-            self.sampler.share(self.trainer.global_rank, self.trainer.world_size)
+            self.share(self.trainer.global_rank, self.trainer.world_size)
         batches = TrainingBatches(
             self.training.genome,
             self.windows,
@@ -135,6 +144,7 @@ class GenomeDataModule(LightningDataModule):
             seed=self.seed,
             tokens=self.tokens,
             treated=self.training.treated,
+            planting=self.training.planting,
         )
         return DataLoader(
             batches,
@@ -145,18 +155,25 @@ class GenomeDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> list[Batch]:
-        """Return the validation batches, made once."""
+        """Return the validation batches, made once: those of this process's part of the windows.
+
+        Every window is in the part of one process, however many there are. A process that is left
+        without any gets a batch without targets, to have something to do while others work.
+        """
         windows = self.validation_windows()
         if windows is None:
             return []
-        return evaluation_batches(
+        rank, count = self.sampler.rank, self.sampler.world_size
+        own = np.arange(rank, len(windows), count)
+        batches = evaluation_batches(
             self.genome,
-            windows,
+            windows.select(own if len(own) else np.arange(1)),
             self.config,
             objective=self.objective,
-            tokens=max(self.sampler.tokens_per_step, self.config.length),
+            tokens=max(self.sampler.tokens_per_step // count, self.config.length),
             rows=self.tokens,
         )
+        return batches if len(own) else [without_targets(batches[0])]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step to go on from."""

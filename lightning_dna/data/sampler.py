@@ -34,8 +34,8 @@ class LengthWarmupBatchSampler(Sampler[list[StepRows]]):
     from.
 
     Of several processes each takes a run of neighbouring rows of the same step, of about the same
-    number of tokens; together they are the batch that one process would have. A mean over
-    processes equals the mean over the step only as far as they have as many targets.
+    number of tokens; together they are the batch that one process would have. They need not have
+    as many targets, so that a mean over the step is no mean of their means.
 
     Args:
         stream: The windows in training order.

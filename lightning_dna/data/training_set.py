@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lightning_dna.data.canaries import CanarySet
+from lightning_dna.data.canary_planting import Planting
 from lightning_dna.data.config import DataConfig, file_digest
 from lightning_dna.data.mixed_stream import MixedStream, Source
 from lightning_dna.data.repeat_rows import ChromosomeTreatment, treatments
@@ -61,6 +64,7 @@ class TrainingSet:
         sources: The sources, in the order of their windows.
         shares: Share of the training bases of each source; they add up to 1.
         budgets: Genome to what variants changed in it, where there are haplotypes.
+        planting: The canaries in the windows of the first source; ``None`` without canaries.
     """
 
     genome: Genome
@@ -69,6 +73,7 @@ class TrainingSet:
     sources: tuple[TrainingSource, ...]
     shares: tuple[float, ...]
     budgets: Mapping[str, VariantBudget]
+    planting: Planting | None = None
 
     def stream(self, *, seed: int, reverse_complement: bool) -> TokenStream:
         """Return the windows in training order."""
@@ -95,12 +100,17 @@ class TrainingSet:
             found[source.name] = found.get(source.name, 0) + value
         return found
 
+    def canary_record(self) -> dict[str, Mapping[str, Any]]:
+        """Return what the record of a training says of canaries; nothing where there are none."""
+        return {} if self.planting is None else {"canaries": self.planting.record()}
+
 
 def training_set(config: DataConfig, genome: Genome, split: ChromosomeSplit) -> TrainingSet:
     """Lay the training windows over every genome, under the repeat policy of each.
 
     With variants, haplotypes stand in the place of their reference and share its weight equally;
-    soft mask and classes of repeats are lifted to their coordinates.
+    soft mask and classes of repeats are lifted to their coordinates. Canaries are planted in the
+    windows of the first genome, or of its first haplotype.
 
     Args:
         config: Settings of the data.
@@ -108,9 +118,19 @@ def training_set(config: DataConfig, genome: Genome, split: ChromosomeSplit) -> 
         split: What `resolve_split` returns.
 
     Raises:
-        ConfigError: If a class of repeats or a chromosome is unknown.
+        ConfigError: If a class of repeats or a chromosome is unknown, or canaries do not fit.
         DataError: If there is no window in a genome that is trained on, or a file cannot be used.
     """
+    found = _without_canaries(config, genome, split)
+    if config.canaries is None:
+        return found
+    canaries = CanarySet(config.canaries, genome, split.train)
+    planting = Planting(canaries, found.windows, hosts=len(found.sources[0].windows))
+    return replace(found, planting=planting)
+
+
+def _without_canaries(config: DataConfig, genome: Genome, split: ChromosomeSplit) -> TrainingSet:
+    """Lay the training windows over every genome."""
     members = members_of(config, genome)
     sources: list[TrainingSource] = []
     weights: list[float] = []

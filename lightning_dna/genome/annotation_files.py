@@ -122,19 +122,25 @@ def read_features(path: str | Path, lengths: Mapping[str, int]) -> AnnotationFil
     Raises:
         DataError: If the file is missing, cut off or in another format, a line is wrong (the
             message has its number), no name matches a chromosome, or a feature ends beyond one.
+
+    Note:
+        Gzip shows every cut. In plain text a cut between two lines, after an attribute or within
+        the last value such that what is left is one too (``ID=c1`` of ``ID=c12``), cannot be seen.
     """
     path = Path(path).expanduser()
     columns: dict[str, _Columns] = {}
     groups: dict[tuple[str, str], int] = {}
     lines = _data_lines(path)
     parse: _Parser | None = None
+    before = ""
     for number, line, whole in lines:
         try:
             fields = line.split("\t") if "\t" in line else line.split()
             parse = parse or _parser_for(fields)
             if not whole:
-                _check_last(line, parse)
+                _check_last(line, parse, before)
             rows = parse(fields)
+            before = line
         except _LineError as error:
             cut = "" if whole else " It is the last line and has no end: the file seems cut off."
             raise DataError(f"{path}, line {number}: {line.strip()[:80]!r} {error}.{cut}") from None
@@ -182,15 +188,34 @@ def _parser_for(fields: list[str]) -> _Parser:
     )
 
 
-def _check_last(line: str, parse: _Parser) -> None:
-    """Refuse a last line that ends in the middle of its attributes."""
-    whole = line.rstrip().endswith((";", '"')) and line.count('"') % 2 == 0
-    if parse is _gtf_rows and not whole:
+def _check_last(line: str, parse: _Parser, before: str) -> None:
+    """Refuse a last line without end that shows that it was cut off.
+
+    Args:
+        line: The line.
+        parse: Reader of the file's format.
+        before: The line before it, if there is one.
+    """
+    fields = line.split("\t")
+    if not fields[-1]:
+        raise _LineError("ends with an empty column")
+    if parse not in (_gtf_rows, _gff3_rows):
+        return
+    if len(fields) < 9:
+        raise _LineError(f"has {len(fields)} columns; expected nine separated by tabs")
+    attributes = fields[8].rstrip()
+    last = attributes.rstrip("; ").rsplit(";", 1)[-1]
+    if parse is _gtf_rows:
+        ends = ";" if before.rstrip().endswith(";") else (";", '"')
+        whole = attributes.endswith(ends) and attributes.count('"') % 2 == 0
+        owner = _GTF_TRANSCRIPT
+    else:
+        whole = last == "." or re.match(r"[^=]+=.", last) is not None
+        owner = _GFF_PARENT
+    if not whole:
         raise _LineError("ends in the middle of an attribute")
-    if parse is _gff3_rows:
-        last = line.rsplit("\t", 1)[-1].rstrip("; ").rsplit(";", 1)[-1]
-        if last and last != "." and not re.match(r"[^=]+=.", last):
-            raise _LineError("ends in the middle of an attribute")
+    if _kind(fields[2]) in (EXON, CDS, UTR5, UTR3) and not owner.search(attributes):
+        raise _LineError("names no transcript that it belongs to")
 
 
 def _kind(name: str) -> int | None:

@@ -43,6 +43,8 @@ def longest_matches(
     *,
     k: int = 16,
     max_positions: int = MAX_POSITIONS,
+    query_groups: Integers | None = None,
+    target_groups: Integers | None = None,
 ) -> ExactMatches:
     """Find for every query its longest stretch that a target holds letter by letter.
 
@@ -55,6 +57,9 @@ def longest_matches(
         k: Shortest match that is found, 2 to 31 bases.
         max_positions: A k-mer with more places than this in the targets is not followed, which can
             only shorten what is found.
+        query_groups: Group of each query, shape ``(queries,)``: a query is not matched with the
+            targets of its own group. ``None``: with all.
+        target_groups: Group of each target, shape ``(targets,)``.
 
     Raises:
         ConfigError: If ``k`` is out of range.
@@ -71,7 +76,7 @@ def longest_matches(
     reverse = np.zeros(len(queries), dtype=np.bool_)
     for other_strand in (False, True):
         turned = [reverse_complement(one) for one in queries] if other_strand else queries
-        found = _longest(turned, seeds, k, max_positions)
+        found = _longest(turned, seeds, k, max_positions, query_groups, target_groups)
         better = found[0] > best[0]
         for mine, new in zip(best, found, strict=True):
             mine[better] = new[better]
@@ -127,7 +132,12 @@ class _Seeds:
 
 
 def _longest(
-    queries: Sequence[Codes], seeds: _Seeds, k: int, max_positions: int
+    queries: Sequence[Codes],
+    seeds: _Seeds,
+    k: int,
+    max_positions: int,
+    query_groups: Integers | None,
+    target_groups: Integers | None,
 ) -> tuple[Integers, Integers, Integers]:
     """Return length, place in the joined targets and place in the query of the longest matches."""
     length, place, start = (np.zeros(len(queries), dtype=np.int64) for _ in range(3))
@@ -144,6 +154,10 @@ def _longest(
         offsets = np.cumsum(counts) - counts
         walk = np.arange(counts.sum()) + np.repeat(seeds.edges[key] - offsets, counts)
         query, target = np.repeat(at, counts), seeds.places[walk]
+        if query_groups is not None and target_groups is not None:
+            there = np.searchsorted(seeds.starts, target, side="right") - 1
+            other = query_groups[owners[query]] != target_groups[there]
+            query, target = query[other], target[other]
         # Sorted by diagonal, then place: hits of one match follow each other by 1.
         diagonal = target - query + len(codes)
         key = np.sort((diagonal << _QUERY_BITS) | query)

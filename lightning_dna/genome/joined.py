@@ -1,9 +1,10 @@
 """Several genomes as one: their chromosomes side by side, named ``NAME:chrom``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from lightning_dna.errors import DataError
 from lightning_dna.genome.fasta import Genome
 
 SEPARATOR = ":"
@@ -69,3 +70,25 @@ def split_name(name: str) -> tuple[str, str]:
     """
     member, _, chrom = name.partition(SEPARATOR)
     return member, chrom
+
+
+def refuse_copies(genomes: Iterable[tuple[str, Genome]], *, apart: Collection[str] = ()) -> None:
+    """Refuse files of which two hold the same sequence, which would count twice.
+
+    Args:
+        genomes: Each file with its genome.
+        apart: Names of sequences that do not count.
+
+    Raises:
+        DataError: If there is one; it names sequence and files.
+    """
+    seen: dict[str, str] = {}
+    for path, genome in genomes:
+        counted = {genome.digests[name]: name for name in genome.names if name not in apart}
+        for digest, name in counted.items():
+            if digest in seen:
+                raise DataError(
+                    f"'{name}' of {path} stands in {seen[digest]} too and would count twice; give "
+                    f"every sequence once."
+                )
+        seen |= dict.fromkeys(counted, path)

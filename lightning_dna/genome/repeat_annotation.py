@@ -5,6 +5,7 @@ its families. A question mark behind a doubtful class is dropped.
 """
 
 import hashlib
+import itertools
 import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +27,23 @@ _PRECEDENCE = ("LINE", "SINE", "LTR", "Retroposon", "DNA", "RC")
 _LAST = ("Satellite", "Simple_repeat", "Low_complexity", "Unknown", UNCLASSIFIED)
 _OUT_HEADER = re.compile(r"\s*(SW\s+perc|score\s+div)")
 _REMAINDER = re.compile(r"\((\d+)\)")
+_WITHOUT = -1  # divergence of a repeat of which none is stated
 
-_Row = tuple[str, int, int, str, int | None]  # sequence, start, end, class, length of the sequence
+# sequence, start, end, class, length of the sequence, divergence in per cent
+_Row = tuple[str, int, int, str, int | None, float | None]
+
+DIVERGENCE_EDGES = (0, 5, 10, 20, 30)
+"""Per cent of substitutions against the consensus at which a bin of repeats begins."""
+
+
+def divergence_names() -> tuple[str, ...]:
+    """Return the names of the bins of divergence, in per cent, the youngest repeats first.
+
+    Example:
+        >>> divergence_names()
+        ('div_0_5', 'div_5_10', 'div_10_20', 'div_20_30', 'div_30_100')
+    """
+    return tuple(f"div_{low}_{high}" for low, high in itertools.pairwise((*DIVERGENCE_EDGES, 100)))
 
 
 class RepeatAnnotation:
@@ -46,9 +62,13 @@ class RepeatAnnotation:
         lengths: Mapping[str, int],
         *,
         skipped: Mapping[str, int] | None = None,
+        by_divergence: Mapping[str, Sequence[Intervals]] | None = None,
     ) -> None:
         self.lengths = dict(lengths)
         self.skipped = dict(skipped or {})
+        self._by_divergence = {
+            chrom: [merge(rows) for rows in bins] for chrom, bins in (by_divergence or {}).items()
+        }
         self._repeats = {
             chrom: {name: merge(rows) for name, rows in found.items()}
             for chrom, found in repeats.items()
@@ -74,7 +94,12 @@ class RepeatAnnotation:
                 another genome.
         """
         found = _read(Path(path).expanduser(), lengths)
-        return cls(found.repeats, lengths, skipped=found.skipped)
+        return cls(found.repeats, lengths, skipped=found.skipped, by_divergence=found.by_divergence)
+
+    @property
+    def has_divergence(self) -> bool:
+        """Whether the file says how far repeats are from their consensus."""
+        return any(len(rows) for bins in self._by_divergence.values() for rows in bins)
 
     def chosen(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the full names that classes mean; ``LINE`` means ``LINE/L1``, ``LINE/L2``, ...
@@ -115,12 +140,34 @@ class RepeatAnnotation:
             key = (chrom, self.classes[code - 1])
             if key not in self._by_class:
                 self._by_class[key] = self.intervals(chrom, key[1:])
-            stretches = self._by_class[key]
-            low = int(np.searchsorted(stretches[:, 1], start, side="right"))
-            high = int(np.searchsorted(stretches[:, 0], end, side="left"))
-            for first, last in (np.clip(stretches[low:high], start, end) - start).tolist():
-                codes[first:last] = code
+            _paint(codes, self._by_class[key], start, end, code)
         return codes
+
+    def divergence_codes(self, chrom: str, start: int, end: int) -> npt.NDArray[np.uint8]:
+        """Return the bin of divergence of each base of a stretch, shape ``(end - start,)``.
+
+        0 is no repeat, or one of which no divergence is stated; ``k`` is
+        ``divergence_names()[k - 1]``. Where repeats overlap, the least diverged one counts.
+
+        Raises:
+            ConfigError: If the genome has no such chromosome.
+        """
+        if chrom not in self.lengths:
+            raise unknown_name("chromosome", chrom, self.lengths)
+        codes = np.zeros(end - start, dtype=np.uint8)
+        bins = self._by_divergence.get(chrom, [])
+        for code in range(len(bins), 0, -1):
+            _paint(codes, bins[code - 1], start, end, code)
+        return codes
+
+    def divergence_digest(self) -> str:
+        """Hash where repeats of each bin of divergence lie."""
+        digest = hashlib.sha256()
+        for chrom in self.lengths:
+            digest.update(f"\0{chrom}\0".encode())
+            for rows in self._by_divergence.get(chrom, []):
+                digest.update(f"\0{len(rows)}\0".encode() + rows.astype("<i8").tobytes())
+        return digest.hexdigest()[:24]
 
     def digest(self, classes: Sequence[str] = ()) -> str:
         """Hash the stretches of some classes: what a policy that treats only these depends on."""
@@ -133,10 +180,21 @@ class RepeatAnnotation:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What a file holds: chromosome to class to rows."""
+    """What a file holds: chromosome to class to rows, and to the rows of each bin of divergence."""
 
     repeats: dict[str, dict[str, Intervals]]
     skipped: dict[str, int]
+    by_divergence: dict[str, list[Intervals]]
+
+
+def _paint(
+    codes: npt.NDArray[np.uint8], stretches: Intervals, start: int, end: int, code: int
+) -> None:
+    """Give the bases of a window that lie in some stretches a code."""
+    low = int(np.searchsorted(stretches[:, 1], start, side="right"))
+    high = int(np.searchsorted(stretches[:, 0], end, side="left"))
+    for first, last in (np.clip(stretches[low:high], start, end) - start).tolist():
+        codes[first:last] = code
 
 
 def _top(name: str) -> str:
@@ -169,7 +227,7 @@ def _read(path: Path, lengths: Mapping[str, int]) -> _Found:
             if parse is _bed_row and len(fields) < min(width, 4):
                 raise ValueError(f"{len(fields)} columns; the lines before it have {width}")
             width = len(fields)
-            chrom, start, end, name, length = parse(fields)
+            chrom, start, end, name, length, divergence = parse(fields)
         except (ValueError, IndexError) as error:
             cut = "" if line.endswith("\n") else " It is the last line: the file seems cut off."
             raise DataError(
@@ -183,7 +241,7 @@ def _read(path: Path, lengths: Mapping[str, int]) -> _Found:
             )
         if end > start:
             rows = columns.setdefault(chrom, {}).setdefault(name, array("q"))
-            rows.extend((start, end, number))
+            rows.extend((start, end, number, _divergence_bin(divergence)))
     if not columns:
         raise DataError(f"{path} holds no repeat; expected RepeatMasker output or BED lines.")
     matches = match_names(columns, lengths, where=str(path), partly=True)
@@ -194,11 +252,27 @@ def _read(path: Path, lengths: Mapping[str, int]) -> _Found:
         for name, chrom in matches.items()
     }
     skipped = {
-        name: sum(len(numbers) // 3 for numbers in found.values())
+        name: sum(len(_rows(numbers)) for numbers in found.values())
         for name, found in columns.items()
         if name not in matches
     }
-    return _Found(repeats, skipped)
+    by_divergence = {
+        chrom: _bins(np.concatenate([_rows(numbers) for numbers in columns[name].values()]))
+        for name, chrom in matches.items()
+    }
+    return _Found(repeats, skipped, by_divergence)
+
+
+def _divergence_bin(divergence: float | None) -> int:
+    """Return the bin of a divergence in per cent, from 0."""
+    if divergence is None:
+        return _WITHOUT
+    return int(np.searchsorted(DIVERGENCE_EDGES, divergence, side="right")) - 1
+
+
+def _bins(rows: npt.NDArray[np.int64]) -> list[Intervals]:
+    """Return the stretches of each bin of divergence."""
+    return [rows[rows[:, 3] == at, :2] for at in range(len(DIVERGENCE_EDGES))]
 
 
 def is_repeatmasker(path: Path) -> bool:
@@ -212,8 +286,8 @@ def is_repeatmasker(path: Path) -> bool:
 
 
 def _rows(numbers: "array[int]") -> npt.NDArray[np.int64]:
-    """Return start, end and line number, shape ``(n, 3)``."""
-    return np.frombuffer(numbers, dtype=np.int64).reshape(-1, 3)
+    """Return start, end, line number and bin of divergence, shape ``(n, 4)``."""
+    return np.frombuffer(numbers, dtype=np.int64).reshape(-1, 4)
 
 
 def _looks_like_out(fields: list[str]) -> bool:
@@ -232,7 +306,10 @@ def _out_row(fields: list[str]) -> _Row:
     if not 0 <= start < end:
         raise ValueError(f"begin {fields[5]} and end {fields[6]}")
     name = fields[10].replace("?", "") or UNCLASSIFIED
-    return fields[4], start, end, name, end + int(left.group(1))
+    divergence = float(fields[1])
+    if not 0 <= divergence <= 100:
+        raise ValueError(f"{fields[1]} per cent of substitutions in the second column")
+    return fields[4], start, end, name, end + int(left.group(1)), divergence
 
 
 def _bed_row(fields: list[str]) -> _Row:
@@ -241,7 +318,7 @@ def _bed_row(fields: list[str]) -> _Row:
     if not 0 <= start <= end:
         raise ValueError(f"start {start} and end {end}")
     name = fields[3].strip().replace("?", "") if len(fields) > 3 else ""
-    return fields[0], start, end, name or UNCLASSIFIED, None
+    return fields[0], start, end, name or UNCLASSIFIED, None, None
 
 
 def _check_length(
@@ -262,7 +339,7 @@ def _check_length(
         rows = _rows(numbers)
         outside = np.flatnonzero(rows[:, 1] > length)
         if len(outside):
-            start, end, line = rows[outside[0]].tolist()
+            start, end, line = rows[outside[0], :3].tolist()
             raise DataError(
                 f"{path}, line {line}: {name}:{start}-{end} ends beyond chromosome '{chrom}' of "
                 f"{length} bases; the file belongs to another assembly."

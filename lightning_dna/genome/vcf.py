@@ -7,6 +7,7 @@ References:
     The Variant Call Format specification, versions 4.1 to 4.5 (samtools/hts-specs).
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -120,6 +121,10 @@ def read_vcf(
         ConfigError: If a sample is not in the file.
         DataError: If the file cannot be read, is cut off or not VCF, or its records are not sorted
             by position with each chromosome in one piece; the message names the lines.
+
+    Note:
+        Gzip shows every cut. In plain text a cut between two lines, or within the last value such
+        that what is left is one too (``AF=0.12`` of ``AF=0.125``), cannot be seen.
     """
     path = Path(path).expanduser()
     lines = _Lines(path)
@@ -208,18 +213,55 @@ class _Lines:
                     f"{self._path}, line {number}: {columns} columns where the head names "
                     f"{self._columns}; was the file cut off here?"
                 )
-            if not line.endswith("\n") and _keys(line) != _keys(before or line):
+            reason = "" if line.endswith("\n") else _cut(line, before)
+            if reason:
                 raise DataError(
-                    f"{self._path}, line {number}: the last line has no end, and its INFO column "
-                    f"not the keys of the line before: was the file cut off here? If not, end it."
+                    f"{self._path}, line {number}: the last line has no end, and {reason}: was the "
+                    f"file cut off here? If not, end it."
                 )
             yield number, line
             before = line
 
 
-def _keys(line: str) -> list[str]:
-    """Return the keys of a line's INFO column."""
-    return [entry.partition("=")[0] for entry in line.split("\t", _FORMAT)[7].strip().split(";")]
+def _cut(line: str, before: str) -> str:
+    """Say what shows that a last line without end was cut off; nothing if nothing does.
+
+    Args:
+        line: The line.
+        before: The data line before it, if there is one.
+    """
+    fields = line.split("\t")
+    if len(fields) > _FORMAT:
+        expected, last = fields[_FORMAT].count(":"), fields[-1]
+        alike = fields[-2] if len(fields) > _FORMAT + 2 else before.rstrip("\r\n").split("\t")[-1]
+        ploidy = [_alleles(one) for one in (last, alike or last)]
+        if last.count(":") != expected or last.endswith((":", "|", "/")) or len(set(ploidy)) > 1:
+            return "its last sample not what FORMAT names"
+        return ""
+    info = _entries(line)
+    shapes = [
+        [(key, bool(value)) for key, value in one] for one in (info, _entries(before or line))
+    ]
+    if shapes[0] != shapes[1]:
+        return "its INFO column not the keys of the line before"
+    key, value = info[-1]
+    if value.endswith((",", "=")) or re.search(r"\d\.$", value):
+        return f"the value of {key} stops short"
+    if key in ("AC", "AF") and value.count(",") != fields[4].count(","):
+        return f"{key} not a value for each ALT allele"
+    return ""
+
+
+def _alleles(sample: str) -> int:
+    """Count the alleles that the first entry of a sample's column names."""
+    return len(re.split(r"[|/]", sample.split(":", 1)[0]))
+
+
+def _entries(line: str) -> list[tuple[str, str]]:
+    """Return the keys of a line's INFO column, each with ``=`` and its value, or nothing."""
+    texts = line.split("\t", _FORMAT)[7].strip().split(";")
+    entries = [text.partition("=") for text in texts]
+    return [(key, f"{equals}{value}") for key, equals, value in entries]
 
 
 def _contig(line: str) -> dict[str, int | None]:

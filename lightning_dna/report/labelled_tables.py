@@ -15,6 +15,7 @@ from lightning_dna.report.wording import task_title, verdict_label
 One = TypeVar("One")
 
 _TRAINING = (
+    "Way",
     "Parameters updated",
     "Time, all tasks and seeds",
     "Examples per s",
@@ -144,6 +145,7 @@ def training_tables(results: Results) -> list[Table]:
     rows = []
     for (way, arm), group in _grouped(results.tunings, lambda row: (row.way, row.arm)).items():
         texts = (
+            way,
             _span([row.parameters_updated for row in group], magnitude),
             duration(sum(row.seconds for row in group if not math.isnan(row.seconds))),
             _middle([row.examples_per_second for row in group], magnitude),
@@ -151,9 +153,8 @@ def training_tables(results: Results) -> list[Table]:
             _span([row.context_length for row in group], lambda value: fixed(value, 0)),
             f"{sum(_at_edge(row) for row in group)} of {len(group)}",
         )
-        rows.append(
-            TableRow(name=arm, note=way, role="arm", cells=tuple(Cell(text=text) for text in texts))
-        )
+        cells = tuple(Cell(text=text, numeric=at > 0) for at, text in enumerate(texts))
+        rows.append(TableRow(name=arm, note="", role="arm", cells=cells))
     remark = (
         "Time is that of choosing, training and predicting, every learning rate included. Examples"
         " per second and best epoch are medians."
@@ -174,12 +175,13 @@ def rate_tables(results: Results) -> list[Table]:
     for (way, arm), group in groups.items():
         cells = [Cell(text=_rate_cell([row for row in group if row.lr == rate])) for rate in rates]
         role = "arm" if way else "reference"
-        rows.append(TableRow(name=arm, note=way, role=role, cells=tuple(cells)))
+        first = Cell(text=way or ABSENT, numeric=False)
+        rows.append(TableRow(name=arm, note="", role=role, cells=(first, *cells)))
     remark = (
         "Times chosen, of times tried, over tasks and seeds; every training makes its own choice on"
         " its validation examples. Every value: results/learning_rates.csv."
     )
-    columns = tuple(Column(title=f"{rate:g}") for rate in rates)
+    columns = tuple(Column(title=title) for title in ("Way", *(f"{rate:g}" for rate in rates)))
     title = "Learning rates tried."
     return [Table(title=title, columns=columns, rows=tuple(rows), remark=remark)]
 

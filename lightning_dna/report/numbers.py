@@ -72,6 +72,7 @@ _DISPLAY: dict[str, tuple[str, str, str, float, int]] = {
     "mcc": ("Matthews correlation", "", "", 1.0, 4),
     "auroc": ("AUROC", "", "", 1.0, 4),
     "auprc": ("AUPRC (average precision)", "", "", 1.0, 4),
+    "tpr_at_fpr01": ("True-positive rate at 1 % false positives", "%", "points", 100.0, 2),
     "mean_auroc": ("AUROC, mean over labels", "", "", 1.0, 4),
     "mean_auprc": ("AUPRC, mean over labels", "", "", 1.0, 4),
     "median_auroc": ("AUROC, median over labels", "", "", 1.0, 4),
@@ -82,6 +83,7 @@ _DISPLAY: dict[str, tuple[str, str, str, float, int]] = {
     "mse": ("Mean squared error", "", "", 1.0, 4),
     "mae": ("Mean absolute error", "", "", 1.0, 4),
     "bits_per_base": ("Bits per base", "bits", "bits", 1.0, 4),
+    "exposure": ("Exposure of canaries", "bits", "bits", 1.0, 2),
     "cross_entropy": ("Cross-entropy", "nats", "nats", 1.0, 4),
 }
 

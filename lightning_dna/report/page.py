@@ -4,15 +4,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import jinja2
-
 from lightning_dna.errors import ResultsError
-from lightning_dna.report.exports import csv_table, latex_tables, markdown, markdown_table
-from lightning_dna.report.facts import key_facts
+from lightning_dna.report.documents import page_html, page_markdown
+from lightning_dna.report.exports import csv_table, latex_tables
 from lightning_dna.report.labelled_tables import collapsed_verdicts
+from lightning_dna.report.memorization import memorization_files
 from lightning_dna.report.results import Results, load_results
-from lightning_dna.report.sections import Section, sections
-from lightning_dna.report.tables import VERDICT_SYMBOLS, main_tables
+from lightning_dna.report.sections import sections
+from lightning_dna.report.tables import main_tables
 from lightning_dna.report.wording import place, reference_sentence, verdict_sentence
 
 
@@ -24,8 +23,9 @@ def render(folder: Path, out: Path | None = None) -> Path:
 
     Args:
         folder: The study's folder, which holds ``results/``.
-        out: Where ``report.html``, ``report.md``, ``table.csv``, ``table.tex`` and ``figures/`` go;
-            the study's folder by default.
+        out: Where ``report.html``, ``report.md``, ``table.csv``, ``table.tex`` and ``figures/`` go,
+            and ``memorization.html`` and ``.md`` where the battery was scored; the study's folder
+            by default.
 
     Returns:
         The path of ``report.html``.
@@ -72,52 +72,10 @@ def build(results: Results) -> dict[str, str]:
     files["table.tex"] = latex_tables(
         main_tables(results), name=results.study.name, caption=caption
     )
-    files["report.md"] = _markdown(results, parts, verdicts)
-    files["report.html"] = _html(results, parts, verdicts)
+    files |= memorization_files(results)
+    files["report.md"] = page_markdown(results, parts, verdicts)
+    files["report.html"] = page_html(results, parts, verdicts)
     return files
-
-
-def _html(results: Results, parts: list[Section], verdicts: list[tuple[str, str, str]]) -> str:
-    """Fill the template of the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lightning_dna.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
-        study=results.study,
-        facts=key_facts(results),
-        verdicts=verdicts,
-        sections=parts,
-        symbols=VERDICT_SYMBOLS,
-        failures=len(results.provenance.failures),
-    )
-
-
-def _markdown(results: Results, parts: list[Section], verdicts: list[tuple[str, str, str]]) -> str:
-    """Write the page as Markdown, figures linked."""
-    blocks = [f"# {markdown(results.study.name)}", markdown(results.study.question)]
-    blocks += [
-        f"- **{markdown(where)}:** {markdown(f'{said} {more}'.strip())}"
-        for where, said, more in verdicts
-    ]
-    blocks.append("\n".join(f"- {name}: {markdown(text)}" for name, text in key_facts(results)))
-    for part in parts:
-        blocks.append(f"## {part.title}")
-        blocks += [markdown(text) for text in part.paragraphs]
-        for drawing in part.drawings:
-            caption = markdown(drawing.caption)
-            blocks.append(f"![{caption}](figures/{drawing.name}.svg)\n\n{caption}")
-        for table in part.tables:
-            blocks += [f"### {markdown(table.title)}"] if table.title else []
-            blocks.append(markdown_table(table))
-        if part.code:
-            blocks.append(f"~~~~yaml\n{part.code}\n~~~~")
-        if part.folded is not None:
-            blocks.append(f"{part.folded_title}, in full precision: `{part.folded_file}`.")
-    return "\n\n".join(blocks) + "\n"
 
 
 def _write(files: dict[str, str], target: Path) -> None:

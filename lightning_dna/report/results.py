@@ -8,7 +8,7 @@ classes of :mod:`lightning_dna.report.rows`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from lightning_dna.report.rows import (
     SplitDrop,
     TriedRate,
     Tuning,
+    is_gap,
     next_step,
     read_rows,
 )
-from lightning_dna.tasks.strata import CLASS_PREFIX, annotated_names
+from lightning_dna.tasks.similarity_bins import similarity_names
+from lightning_dna.tasks.strata import STRATUM_PREFIXES, annotated_names
 
 MOST_SINGLE = 6  # labelled tasks; more are shown as one table of tasks by arms
 VERDICTS = ("better", "worse", "equivalent", "inconclusive")
@@ -68,6 +70,7 @@ class Study:
         recipe: The recipe as YAML text.
         notes: Remarks that belong on the page.
         deviations: By task, how it departs from what was published, and remarks on its data.
+        neutral: Tasks of which more is neither better nor worse, such as those that measure memory.
     """
 
     name: str
@@ -84,6 +87,11 @@ class Study:
     recipe: str
     notes: tuple[str, ...]
     deviations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    neutral: frozenset[str] = frozenset()
+
+    def is_neutral(self, task: str) -> bool:
+        """Whether more is neither better nor worse on a task: a gap, or a task of memory."""
+        return is_gap(task) or task.partition("/")[0] in self.neutral
 
     def margin(self, metric: str) -> float | None:
         """Return the margin of practical equivalence of a metric, in its own unit, or ``None``."""
@@ -206,20 +214,20 @@ def is_part(task: str) -> bool:
         >>> is_part("heldout_mlm/repeat"), is_part("promoter/frozen")
         (True, False)
     """
-    return task.rpartition("/")[2] in {"repeat", "unique", "train", "gap"} or (
-        is_annotated(task) or "/similarity_" in task
-    )
+    head, _, last = task.rpartition("/")
+    parts = {"repeat", "unique", "train", "gap", "matched_gap", *similarity_names()}
+    return (bool(head) and last in parts) or is_annotated(task) or "/similarity_" in task
 
 
 def is_annotated(task: str) -> bool:
-    """Whether a task is a stratum of another by annotation: a region, GC bin or repeat class.
+    """Whether a task is a stratum of another by annotation: a region, GC bin or kind of repeat.
 
     Example:
         >>> is_annotated("heldout_mlm/promoter"), is_annotated("promoter")
         (True, False)
     """
     head, _, last = task.rpartition("/")
-    return bool(head) and (last in annotated_names() or last.startswith(CLASS_PREFIX))
+    return bool(head) and (last in annotated_names() or last.startswith(STRATUM_PREFIXES))
 
 
 def load_results(folder: Path) -> Results:
@@ -246,7 +254,10 @@ def load_results(folder: Path) -> Results:
         study=study,
         arms=read_rows(place / "arms.csv", ArmCost),
         estimates=read_rows(place / "estimates.csv", Estimate),
-        comparisons=read_rows(place / "comparisons.csv", Difference, may_be_empty=True),
+        comparisons=tuple(
+            replace(row, neutral=study.is_neutral(row.task))
+            for row in read_rows(place / "comparisons.csv", Difference, may_be_empty=True)
+        ),
         curves=_read_optional(place / "curves.csv", CurvePoint),
         chromosomes=_read_optional(place / "chromosomes.csv", ChromosomeEstimate),
         provenance=_read_provenance(place / "provenance.json"),
@@ -292,6 +303,7 @@ def _read_study(path: Path) -> Study:
                 str(task): tuple(map(str, said))
                 for task, said in (content.get("deviations") or {}).items()
             },
+            neutral=frozenset(map(str, content.get("neutral") or ())),
         )
     except (TypeError, KeyError, ValueError) as error:
         raise ResultsError(f"{path} is damaged: {error!r}. {next_step(path)}") from error

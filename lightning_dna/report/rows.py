@@ -104,7 +104,8 @@ class Estimate:
 class Difference:
     """One line of ``comparisons.csv``: an arm minus the baseline on one task and metric.
 
-    ``n_seeds`` is text because the two arms may differ in it (``"2/3"``).
+    ``n_seeds`` is text because the two arms may differ in it (``"2/3"``). ``neutral`` is not in the
+    file: it is set for a gap and a task of memory, where more is neither better nor worse.
     """
 
     task: str
@@ -132,6 +133,17 @@ class Difference:
     flags: tuple[str, ...]
     signature: str
     planned: bool
+    neutral: bool = False
+
+
+def is_gap(task: str) -> bool:
+    """Whether a task is the difference between training and held-out chromosomes.
+
+    Example:
+        >>> is_gap("heldout_mlm/gap"), is_gap("gap")
+        (True, False)
+    """
+    return "/" in task and task.rpartition("/")[2] in {"gap", "matched_gap"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lightning_dna.report import figures, series
+from lightning_dna.report import figures, series, similarity_figure
 from lightning_dna.report.cost_table import COST_SOURCES, cost_tables
 from lightning_dna.report.labelled_tables import (
     labelled_remarks,
@@ -17,6 +17,7 @@ from lightning_dna.report.labelled_tables import (
 from lightning_dna.report.numbers import ABSENT, display, duration, magnitude
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import Difference, Estimate
+from lightning_dna.report.similarity_table import WINDOW_MEANINGS, similarity_bin_tables
 from lightning_dna.report.split_table import (
     SIMILARITY_MEANINGS,
     SPLIT_MEANINGS,
@@ -90,7 +91,7 @@ def sections(results: Results) -> list[Section]:
         ),
         *_labelled(results),
         *_deviations(results),
-        *_splits(results),
+        *seen_before(results),
         _cost(results),
         *_stability(results),
         _drawn(
@@ -176,17 +177,21 @@ def _deviations(results: Results) -> list[Section]:
     ]
 
 
-def _splits(results: Results) -> list[Section]:
+def seen_before(results: Results) -> list[Section]:
     """Return scores under other splits, and by similarity to training."""
-    drops, strata = tuple(split_tables(results)), tuple(similarity_tables(results))
-    said = (*((SPLIT_MEANINGS,) if drops else ()), *((SIMILARITY_MEANINGS,) if strata else ()))
-    section = Section(
-        anchor="splits",
-        title="What training had seen before",
-        paragraphs=said,
-        tables=(*drops, *strata),
+    found = (
+        (SPLIT_MEANINGS, split_tables(results)),
+        (SIMILARITY_MEANINGS, similarity_tables(results)),
+        (WINDOW_MEANINGS, similarity_bin_tables(results)),
     )
-    return [section] if said else []
+    if not any(tables for _, tables in found):
+        return []
+    panels, caption = similarity_figure.similarity_panels(results), similarity_figure.CAPTION
+    wanted = [("similarity", panels, similarity_figure.similarity)]
+    drawn = _drawn("splits", "What training had seen before", wanted, caption, "")
+    said = tuple(meaning for meaning, tables in found if tables)
+    tables = tuple(table for _, tables in found for table in tables)
+    return [replace(drawn, paragraphs=said, tables=tables)]
 
 
 def _cost(results: Results) -> Section:

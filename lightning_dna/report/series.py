@@ -122,7 +122,7 @@ def forest_panels(results: Results, pairs: Sequence[tuple[str, str]]) -> list[Pa
                     axis=shown.difference_unit,
                     marks=tuple(marks),
                     margin=None if margin is None else margin * shown.scale,
-                    better="" if task.endswith("/gap") else _better(metric),
+                    better="" if results.study.is_neutral(task) else _better(metric),
                 )
             )
     return panels

@@ -17,7 +17,7 @@ from lightning_dna.report.numbers import (
     p_value,
 )
 from lightning_dna.report.results import Results, is_part
-from lightning_dna.report.rows import Difference, Estimate
+from lightning_dna.report.rows import Difference, Estimate, is_gap
 from lightning_dna.report.wording import task_title, verdict_label
 
 # More (task, metric) pairs than this make a table too wide to print; it is cut into several.
@@ -94,7 +94,7 @@ def main_tables(results: Results) -> list[Table]:
     tables = []
     single = [pair for pair in results.primary if pair[0] not in results.collapsed]
     for number, pairs in enumerate(_chunks(results, single)):
-        tables.append(_pairs_table(results, pairs, title="", with_cost=number == 0))
+        tables.append(pairs_table(results, pairs, title="", with_cost=number == 0))
     return tables
 
 
@@ -106,7 +106,7 @@ def task_tables(results: Results) -> list[Table]:
             continue
         for pairs in _chunks(results, [(task, metric) for metric in metrics]):
             title = f"{task_title(task)} ({task})."
-            tables.append(_pairs_table(results, pairs, title=title, with_mde=True))
+            tables.append(pairs_table(results, pairs, title=title, with_mde=True))
     return tables
 
 
@@ -117,7 +117,8 @@ def strata_tables(results: Results) -> list[Table]:
 
 def gap_tables(results: Results) -> list[Table]:
     """Return the gap between training and held-out chromosomes."""
-    return part_tables(results, ("train", "gap"), "training minus held-out chromosomes")
+    parts = ("train", "gap", "matched_gap")
+    return part_tables(results, parts, "training minus held-out chromosomes")
 
 
 def part_tables(results: Results, parts: Sequence[str], title: str) -> list[Table]:
@@ -130,7 +131,7 @@ def part_tables(results: Results, parts: Sequence[str], title: str) -> list[Tabl
         for metric in metrics:
             pairs = [(task, metric) for task in tasks if metric in results.tasks[task]]
             heading = f"{display(metric).title}, {title}."
-            tables.append(_pairs_table(results, pairs, title=heading, with_mde=True))
+            tables.append(pairs_table(results, pairs, title=heading, with_mde=True))
     return tables
 
 
@@ -162,7 +163,7 @@ def _chunks(results: Results, pairs: Sequence[tuple[str, str]]) -> list[list[tup
     return groups
 
 
-def _pairs_table(
+def pairs_table(
     results: Results,
     pairs: Sequence[tuple[str, str]],
     *,
@@ -210,9 +211,9 @@ def _pair_columns(
     """Return the columns of one task and metric."""
     shown = display(metric)
     status = "planned" if (task, metric) in results.study.planned else "exploratory"
-    note = ", ".join(part for part in (shown.unit, shown.direction, status) if part)
-    if task.endswith("/gap"):
-        note = f"{shown.difference_unit or 'difference'}, {status}"
+    direction = "" if results.study.is_neutral(task) else shown.direction
+    unit = (shown.difference_unit or "difference") if is_gap(task) else shown.unit
+    note = ", ".join(part for part in (unit, direction, status) if part)
     titles = ["Value"]
     if (task, metric) in results.compared:
         titles += ["Difference", *(["Detectable"] if with_mde else []), "Verdict, adj. p"]
@@ -250,7 +251,7 @@ def _value_cell(estimate: Estimate | None, task: str) -> Cell:
     if estimate is None:
         return Cell(text=ABSENT)
     shown = display(estimate.metric)
-    gap = task.endswith("/gap")
+    gap = is_gap(task)
     write = shown.signed if gap else shown.number
     return Cell(
         text=write(estimate.estimate),

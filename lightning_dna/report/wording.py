@@ -6,16 +6,27 @@ from collections.abc import Sequence
 from lightning_dna.report.numbers import Display, display, listing
 from lightning_dna.report.results import Results, is_annotated
 from lightning_dna.report.rows import Difference
-from lightning_dna.tasks.strata import CLASS_PREFIX
+from lightning_dna.tasks.similarity_bins import similarity_names, similarity_title
+from lightning_dna.tasks.strata import CLASS_PREFIX, DIVERGENCE_PREFIX, FREQUENCY_PREFIX
 
 # Arms spelled out in one sentence before the rest is only counted.
 _SPELLED_OUT = 4
 
+_PLAIN = {
+    "heldout_mlm": "held-out chromosomes",
+    "membership": "membership inference",
+    "alleles": "preference for the reference allele",
+    "heldout_memory": "held-out windows",
+    "membership-control": "membership control",
+    "membership-control-chromosomes": "membership control by chromosomes",
+}
+_TIMES = {"0": "nowhere", "1": "once"}
 _LAST_PART = {
     "repeat": "inside repeats",
     "unique": "outside repeats",
     "train": "training chromosomes",
     "gap": "training minus held-out chromosomes",
+    "matched_gap": "training minus held-out chromosomes at equal composition",
     "frozen": "linear probe, frozen weights",
     "full": "fine-tuned",
     "scratch": "trained from scratch",
@@ -24,6 +35,8 @@ _LAST_PART = {
     "lora": "LoRA",
     "ia3": "IA3",
     "soft_prompt": "soft prompt",
+    "loss": "by loss",
+    "neighbours": "by loss against mutated copies",
     "intergenic": "between genes",
     "intron": "introns",
     "promoter": "promoters",
@@ -34,6 +47,7 @@ _LAST_PART = {
     "codon_1": "first codon positions",
     "codon_2": "second codon positions",
     "codon_3": "third codon positions",
+    **{name: similarity_title(name) for name in similarity_names()},
 }
 
 _UNITS = {"example": "single examples", "cluster": "clusters of neighbouring or related examples"}
@@ -92,20 +106,27 @@ def task_title(task: str) -> str:
     if head == "heldout_mlm" and not (last in _LAST_PART or is_annotated(task)):
         return f"Held-out chromosomes of {last}"  # one genome of several
     if not head or not (last in _LAST_PART or is_annotated(task)):
-        if "-" in task:  # the name of a card, as `show` knows it
+        if "-" in task and task not in _PLAIN:  # the name of a card, as `show` knows it
             return task
-        plain = "held-out chromosomes" if task == "heldout_mlm" else task.replace("_", " ")
+        if "canaries/x" in task:
+            count = task.rpartition("x")[2]
+            return f"Canaries planted {_TIMES.get(count, f'{count} times')}"
+        plain = _PLAIN.get(task, task.replace("_", " "))
         return plain[:1].upper() + plain[1:]
-    if head == "heldout_mlm" and last in {"train", "gap"}:
+    if head == "heldout_mlm" and last in {"train", "gap", "matched_gap"}:
         return _LAST_PART[last].capitalize()
     return f"{task_title(head)}, {_LAST_PART.get(last) or _annotated_part(last)}"
 
 
 def _annotated_part(part: str) -> str:
-    """Return a GC bin or a class of repeats in words."""
+    """Return a bin of GC, of divergence or of frequency, or a class of repeats, in words."""
     if part.startswith(CLASS_PREFIX):
         return f"repeats of class {part.removeprefix(CLASS_PREFIX)}"
     low, high = part.split("_")[1:]
+    if part.startswith(DIVERGENCE_PREFIX):
+        return f"repeats with {low} to {high} % of substitutions"
+    if part.startswith(FREQUENCY_PREFIX):
+        return f"other allele in {low} to {high} % of the chromosomes"
     return f"windows with {low} to {high} % G and C"
 
 
@@ -131,7 +152,7 @@ def verdict_label(row: Difference) -> str:
     """
     if math.isnan(row.p):
         return "not tested"
-    if row.task.endswith("/gap") and row.verdict in {"better", "worse"}:
+    if row.neutral and row.verdict in {"better", "worse"}:
         return "larger" if row.delta > 0 else "smaller"
     return row.verdict
 
@@ -176,7 +197,7 @@ def verdict_sentence(results: Results, task: str, metric: str) -> str:
     for verdict in ("better", "larger", "worse", "smaller"):
         if groups[verdict]:
             parts.append(_differing(groups[verdict], verdict, base, shown))
-        elif verdict == "better" and not task.endswith("/gap"):
+        elif verdict == "better" and not results.study.is_neutral(task):
             parts.append(f"no arm is shown to be better than {base}")
     if groups["equivalent"]:
         parts.append(_equivalent(groups["equivalent"], results.study.margin(metric), base, shown))

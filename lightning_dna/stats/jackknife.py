@@ -10,11 +10,9 @@ from lightning_dna.stats.metrics import Metric
 from lightning_dna.stats.plan import Unit
 from lightning_dna.stats.predictions import Array, Floats, Integers
 from lightning_dna.stats.ranked import (
+    BINARY_INFLUENCE,
+    BINARY_LANES,
     Order,
-    auprc_influence,
-    auprc_lanes,
-    auroc_influence,
-    auroc_lanes,
     spearman_influence,
     spearman_lanes,
 )
@@ -38,8 +36,7 @@ def ranked_values(metric: Metric, task: AlignedTask, order: Order, weights: Arra
     if metric.name == "spearman":
         return spearman_lanes(order, task.target_order, weights)
     positive = np.asarray(task.y_true) == 1
-    lanes = auroc_lanes if metric.name == "auroc" else auprc_lanes
-    return lanes(order, positive, weights)
+    return BINARY_LANES[metric.name](order, positive, weights)
 
 
 def ranked_influence(metric: Metric, task: AlignedTask, order: Order) -> Floats:
@@ -47,8 +44,7 @@ def ranked_influence(metric: Metric, task: AlignedTask, order: Order) -> Floats:
     if metric.name == "spearman":
         return spearman_influence(order, task.target_order)
     positive = np.asarray(task.y_true) == 1
-    influence = auroc_influence if metric.name == "auroc" else auprc_influence
-    return influence(order, positive)
+    return BINARY_INFLUENCE[metric.name](order, positive)
 
 
 def observed_and_influence(

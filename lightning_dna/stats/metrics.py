@@ -51,6 +51,8 @@ class Metric:
         binary: Whether labels must be 0 and 1 (1 is the positive class).
         needs_denominator: Whether a missing denominator is an error; otherwise it is 1 per example.
         columns: Names of the columns of a ``values`` metric.
+        smooth: Whether one example moves it by little; the jackknife fails for what hangs on a
+            quantile, and is then left out.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Metric:
     binary: bool = False
     needs_denominator: bool = True
     columns: tuple[str, ...] = ()
+    smooth: bool = True
 
 
 def _total(terms: Floats) -> Floats:
@@ -304,7 +307,7 @@ def _regression(
     )
 
 
-def _ranked(name: str, low: float, *, binary: bool) -> Metric:
+def _ranked(name: str, low: float, *, binary: bool, smooth: bool = True) -> Metric:
     """Row of a metric of the order of the scores."""
     return Metric(
         name=name,
@@ -314,6 +317,7 @@ def _ranked(name: str, low: float, *, binary: bool) -> Metric:
         high=1,
         class_sensitive=binary,
         binary=binary,
+        smooth=smooth,
     )
 
 
@@ -336,6 +340,7 @@ _ROWS = (
     ),
     _ranked("auroc", 0, binary=True),
     _ranked("auprc", 0, binary=True),
+    _ranked("tpr_at_fpr01", 0, binary=True, smooth=False),
     _ranked("spearman", -1, binary=False),
     _regression("pearson", pearson, pearson_gradient, -1, 1, "size", "y", "yy", "p", "pp", "yp"),
     _regression("r2", r2, r2_gradient, -np.inf, 1, "size", "y", "yy", "squared_error"),
@@ -345,6 +350,7 @@ _ROWS = (
     _quotient("cross_entropy", greater=False, low=0, high=np.inf),  # nats / masked
     _quotient("bits_per_base", greater=False, low=0, high=np.inf),  # bits / bases
     _quotient("ratio", greater=True, low=-np.inf, high=np.inf),
+    _quotient("exposure", greater=False, low=0, high=np.inf, denominator=False),  # bits of canaries
     _quotient("mean", greater=True, low=-np.inf, high=np.inf, denominator=False),
 )
 METRICS: Mapping[str, Metric] = {row.name: row for row in _ROWS}

@@ -1,7 +1,7 @@
 """What one trained model said about one test set, checked on entry."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +16,11 @@ Integers = NDArray[np.int64]
 PLAIN = ""
 """Key under which a numerator or denominator given as a bare array is kept: it fits any metric."""
 
+_PER_EXAMPLE = (
+    *("example_id", "cluster_id", "weight", "y_true", "y_pred", "y_score"),
+    *("numerator", "denominator", "labels", "label_scores", "counts"),
+)
+
 SHOWN = 10
 """Number of offending ids that a message lists."""
 
@@ -24,7 +29,7 @@ SHOWN = 10
 class Predictions:
     """Per-example predictions of one task, variant and seed: never a mean.
 
-    Classification metrics need ``y_true`` and ``y_pred``, ranking metrics (``auroc``, ``auprc``)
+    Classification metrics need ``y_true`` and ``y_pred``, ranking metrics (such as ``auroc``)
     ``y_true`` and ``y_score``, regression metrics (``pearson``, ``spearman``, ``r2``, ``mse``,
     ``mae``) a numeric ``y_true`` and ``y_score`` or a numeric ``y_pred``. Ratio metrics
     (``mlm_accuracy``, ``cross_entropy``, ``bits_per_base``, ``ratio``, ``mean``) need ``numerator``
@@ -140,6 +145,42 @@ class Predictions:
     def denominators(self) -> Mapping[str, Floats]:
         """Denominators by metric name; a bare array stands under ``PLAIN``."""
         return cast(Mapping[str, Floats], self.denominator)
+
+    def select(
+        self,
+        rows: Array | None = None,
+        *,
+        columns: slice | None = None,
+        task: str | None = None,
+    ) -> "Predictions":
+        """Return the predictions of some examples, or of some labels of each, as a task's own.
+
+        Args:
+            rows: Flags of shape ``(n,)`` or numbers of the examples; ``None`` for all.
+            columns: Which of the labels; ``None`` for all.
+            task: Name of the new task; ``None`` keeps it.
+
+        Raises:
+            StatsError: If no example is left, or an example would stand twice.
+
+        Example:
+            >>> found = Predictions(task="t", variant="a", seed=0, example_id=[7, 3, 5],
+            ...                     y_true=[1, 0, 1], y_pred=[1, 1, 0])
+            >>> found.select(np.array([True, False, True]), task="t/part").y_pred.tolist()
+            [1, 0]
+        """
+        changed: dict[str, Any] = {} if task is None else {"task": task}
+        for name in _PER_EXAMPLE:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if rows is not None and isinstance(value, Mapping):
+                value = {metric: array[rows] for metric, array in value.items()}
+            elif rows is not None:
+                value = value[rows]
+            cut = columns is not None and name in ("labels", "label_scores")
+            changed[name] = value[:, columns] if cut else value
+        return replace(self, **changed)
 
     def _set(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)

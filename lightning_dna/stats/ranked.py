@@ -1,16 +1,17 @@
-"""Metrics of the order of scores: AUROC, average precision, Spearman's correlation.
+"""Metrics of the order of scores: AUROC, average precision, true-positive rate, Spearman.
 
 The scores of a model are sorted once. A replicate is then a weighted pass over the sorted examples:
 the value is that of the metric on the resampled data, ranks and ties included, without sorting or
-copying anything again. Ties count one half (AUROC), share one threshold (average precision, as in
-scikit-learn) or get their mid-rank (Spearman). Counts and rank sums are whole numbers, and what is
-not is added in one fixed order, so the compiled program of ``compiled`` gives the same digits.
+copying anything again. Ties count one half (AUROC), share one threshold (average precision and
+true-positive rate, as in scikit-learn) or get their mid-rank (Spearman). Counts and rank sums are
+whole numbers, and what is not is added in one fixed order, so the compiled program of ``compiled``
+gives the same digits.
 
 ``Influence values`` are derivatives of the metric with respect to the weight of each example, at
 the data; the sum of their squares estimates the variance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,6 +75,9 @@ class Order:
 
 Lanes = Callable[[Order, Array, Array], Floats]
 
+NEGATIVES_PER_FALSE_POSITIVE = 100
+"""A rate of 1 %: so many negatives for each that may be called positive."""
+
 
 def auroc_lanes(scores: Order, positive: Array, weights: Array) -> Floats:
     """Return the weighted share of (positive, negative) pairs in the right order.
@@ -134,6 +138,50 @@ def auprc_lanes(scores: Order, positive: Array, weights: Array) -> Floats:
     total = np.cumsum(hits * (found / np.maximum(every, 1)), axis=1)[:, -1:].sum(axis=1)
     count = hits.sum(axis=1)
     return _divided(total, np.where(count < whole[:, 0], count, 0))
+
+
+def tpr_lanes(scores: Order, positive: Array, weights: Array) -> Floats:
+    """Return the largest weighted true-positive rate with at most 1 % false positives.
+
+    Whatever scores at least a threshold is called positive, and only scores that occur are
+    thresholds: equal scores are called together or not at all, and nothing is interpolated. This is
+    the conservative reading: of fewer than 100 negatives none may be called, and scores that are
+    all equal have a rate of 0.
+
+    Args:
+        scores: Order of the scores.
+        positive: (n,) whether an example is positive.
+        weights: (n, lanes) whole numbers.
+
+    Returns:
+        (lanes,) values; NaN with one class only, like AUROC.
+    """
+    hits, false = _called(scores, positive, np.ascontiguousarray(weights.T))
+    allowed = (NEGATIVES_PER_FALSE_POSITIVE * false <= false[:, -1:]).sum(axis=1)
+    best = np.take_along_axis(hits, np.maximum(allowed - 1, 0)[:, None], axis=1)[:, 0]
+    positives = np.where(false[:, -1] > 0, hits[:, -1], 0)
+    return _divided(np.where(allowed > 0, best, 0), positives)
+
+
+def _called(scores: Order, positive: Array, weights: Array) -> tuple[Integers, Integers]:
+    """Return the weight of positives and of negatives at or above each threshold.
+
+    Args:
+        scores: Order of the scores.
+        positive: (n,) whether an example is positive.
+        weights: (lanes, n) whole numbers.
+
+    Returns:
+        Two of (lanes, groups), from the highest threshold to the lowest.
+    """
+    is_positive = np.asarray(positive, dtype=np.bool_)[scores.order]
+    ordered = weights.take(scores.order, axis=1)
+    sums = [
+        np.add.reduceat(ordered * flags, scores.starts, axis=1, dtype=np.int64)
+        for flags in (is_positive, ~is_positive)
+    ]
+    hits, false = (np.cumsum(one[:, ::-1], axis=1) for one in sums)
+    return hits, false
 
 
 def spearman_lanes(scores: Order, target: Order, weights: Array) -> Floats:
@@ -255,6 +303,54 @@ def auprc_influence(scores: Order, positive: Array) -> Floats:
         by_group[row, scores.order] = np.repeat(effect, scores.sizes)
     influence: Floats = np.where(weight > 0, by_group[1], by_group[0]) / count
     return influence
+
+
+def tpr_influence(scores: Order, positive: Array) -> Floats:
+    """Return the influence of each example on the true-positive rate at 1 % false positives.
+
+    A negative moves the threshold, by as much as the curve of true- against false-positive rates is
+    steep there. The slope is that of a chord: from no false positives to twice as many as are
+    allowed, and two more, which smooths a curve of steps.
+
+    Args:
+        scores: Order of the scores.
+        positive: (n,) whether an example is positive.
+
+    Returns:
+        (n,) values; NaN with one class only.
+    """
+    flags = np.asarray(positive, dtype=np.bool_)
+    m, n = int(flags.sum()), int((~flags).sum())
+    if m == 0 or n == 0:
+        return np.full(len(flags), np.nan)
+    ones = np.ones((1, len(flags)), dtype=np.int64)
+    hits, false = (
+        np.concatenate([[0], one[0]]) for one in _called(scores, flags, ones)
+    )  # the first threshold is above all scores
+    most = n // NEGATIVES_PER_FALSE_POSITIVE
+    low, at, high = np.searchsorted(false, [0, most, 2 * most + 2], side="right") - 1
+    rise, run = hits[high] - hits[low], false[high] - false[low]
+    slope = (rise / m) / (run / n) if run else 0.0
+    called = np.zeros(len(flags))
+    called[scores.order[::-1][: hits[at] + false[at]]] = 1.0
+    influence: Floats = np.where(
+        flags, (called - hits[at] / m) / m, -slope * (called - false[at] / n) / n
+    )
+    return influence
+
+
+BINARY_LANES: Mapping[str, Lanes] = {
+    "auroc": auroc_lanes,
+    "auprc": auprc_lanes,
+    "tpr_at_fpr01": tpr_lanes,
+}
+"""Metrics of scores against labels 0 and 1."""
+BINARY_INFLUENCE: Mapping[str, Callable[[Order, Array], Floats]] = {
+    "auroc": auroc_influence,
+    "auprc": auprc_influence,
+    "tpr_at_fpr01": tpr_influence,
+}
+"""Their influence values."""
 
 
 def spearman_influence(scores: Order, target: Order) -> Floats:

@@ -4,6 +4,9 @@ Every column of scores is sorted once, and equal columns are looked at once; the
 once per block for all models.
 """
 
+from collections.abc import Callable
+from types import ModuleType
+
 import numpy as np
 
 from lightning_dna.stats.alignment import AlignedTask
@@ -11,9 +14,8 @@ from lightning_dna.stats.columns import UnitStatistics
 from lightning_dna.stats.metrics import Metric
 from lightning_dna.stats.predictions import Array, Floats
 from lightning_dna.stats.ranked import (
+    BINARY_LANES,
     Order,
-    auprc_lanes,
-    auroc_lanes,
     centred_ranks,
     rank_correlation,
     rank_products,
@@ -49,7 +51,7 @@ class RankedLanes:
         self._cluster = task.cluster if sampler.plan.unit == "cluster" else None
         names = {name for _, name in self._metrics}
         self._target = task.target_order if "spearman" in names else None
-        positive = names & {"auroc", "auprc"}
+        positive = names & set(BINARY_LANES)
         self._positive = np.asarray(task.y_true) == 1 if positive else np.zeros(0, dtype=bool)
         self._kernels = sampler.compiled
         whole = self._kernels is not None
@@ -74,11 +76,12 @@ class RankedLanes:
                     values[rows, variant, seed, number] = found[column]
 
     def _binary(self, name: str, weights: Array) -> list[Floats]:
-        """Return AUROC or average precision for every column of scores."""
-        if self._kernels is None:
-            lanes = auroc_lanes if name == "auroc" else auprc_lanes
+        """Return a metric of scores against labels for every column of scores."""
+        compiled = {} if self._kernels is None else _compiled(self._kernels)
+        if name not in compiled:
+            lanes = BINARY_LANES[name]
             return [lanes(order, self._positive, weights) for order in self._orders]
-        run = self._kernels.auroc if name == "auroc" else self._kernels.auprc
+        run = compiled[name]
         found = [np.empty(weights.shape[1]) for _ in self._orders]
         for order, result in zip(self._orders, found, strict=True):
             run(order.order, order.starts, self._positive, weights, result)
@@ -107,6 +110,11 @@ class RankedLanes:
         ranks = np.empty(weights.shape, dtype=np.int32)
         self._kernels.centred_ranks(order.order, order.starts, weights, ranks)
         return ranks
+
+
+def _compiled(kernels: ModuleType) -> dict[str, Callable[..., None]]:
+    """Return the compiled metrics of scores against labels; the others have one program."""
+    return {"auroc": kernels.auroc, "auprc": kernels.auprc}
 
 
 def _ranked(metric: Metric) -> bool:

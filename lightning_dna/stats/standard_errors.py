@@ -239,7 +239,7 @@ def jackknife_deviations(reps: Replicates, metric: int, variants: Sequence[int])
         to n / (n - 1). ``None`` where the estimate is undefined without some unit, or where there
         are so many units that influence values say the same at a fraction of the cost.
     """
-    if reps.metrics[metric].kind == "labels":
+    if reps.metrics[metric].kind == "labels" or not reps.metrics[metric].smooth:
         return None
     if reps.metrics[metric].kind == "ranked":
         steps = [n * task.n_examples for n, task in zip(reps.parts, reps.tasks, strict=True)]

@@ -153,10 +153,11 @@ class Attempts:
         return [int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()]
 
     def _read(self, number: int) -> Attempt:
-        """Read one attempt; what its writer has not written yet is unknown."""
+        """Read one attempt; what its writer has not written yet, or never writes, is unknown."""
         try:
             content: Any = json.loads(self._path(number).read_text(encoding="utf-8"))
-            return Attempt(**(content | {"number": number}))
+            known = {key: content[key] for key in Attempt.__dataclass_fields__ if key in content}
+            return Attempt(**(known | {"number": number}))
         except (OSError, ValueError, TypeError):
             return Attempt(number=number)
 

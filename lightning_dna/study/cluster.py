@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from lightning_dna.errors import ConfigError
-from lightning_dna.study.executors import Job, Outcome, work_through
-from lightning_dna.study.machine import step_memory, where_it_runs
+from lightning_dna.study.executors import work_through
+from lightning_dna.study.jobs import Job, Outcome
+from lightning_dna.study.machine import devices_of, step_memory, where_it_runs
 from lightning_dna.study.ray_executor import Needs, gpu_share, run_with_ray
 from lightning_dna.study.recipe import Arm
 from lightning_dna.study.study import Study, open_study
@@ -71,11 +72,13 @@ def _arm_needs(arm: Arm, options: RayOptions) -> Needs:
     """Return what a cell of an arm asks for."""
     settings = arm.settings
     device, precision = where_it_runs(settings.trainer)
-    peak = step_memory(settings, precision=precision).peak
+    devices = devices_of(settings.trainer)
+    peak = step_memory(settings, precision=precision, devices=devices).peak
     gpus = options.gpus
     if gpus is None:
         gpus = gpu_share(peak, _gpu_bytes()) if device == "cuda" else 0.0
-    memory = _PROCESS_BYTES + (0 if gpus else peak)
+        gpus = float(devices) if gpus and devices > 1 else gpus  # Ray shares out one GPU at most
+    memory = devices * (_PROCESS_BYTES + (0 if gpus else peak))
     if options.memory_gib is not None:
         memory = int(options.memory_gib * 2**30)
     return Needs(cpus=options.cpus, gpus=gpus, memory=memory)
@@ -118,4 +121,4 @@ def _jobs_of(folder: str, stamp: int) -> dict[str, Job]:
     from lightning_dna.study.scoring import Scorer
 
     study = open_study(Path(folder))
-    return {job.name: job for job in study_jobs(study, Scorer(study), Path(folder))}
+    return {job.name: job for job in study_jobs(Scorer(study), Path(folder))}

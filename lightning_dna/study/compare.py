@@ -12,15 +12,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from lightning_dna import atomic
 from lightning_dna.errors import ResultsError
 from lightning_dna.stats.alignment import align
 from lightning_dna.stats.bootstrap import bootstrap_metrics
 from lightning_dna.stats.comparison import compare, estimates
+from lightning_dna.stats.metrics import Metric
 from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates, subtract
+from lightning_dna.study.canary_views import group_names
+from lightning_dna.study.decision import COLUMNS, FILE, decisions
 from lightning_dna.study.gather import Gathered, gather
+from lightning_dna.study.homology_views import matched_views, window_views
 from lightning_dna.study.label_groups import label_group_views, write_label_table
+from lightning_dna.study.looks import record_look
+from lightning_dna.study.matched_gap import gap_metrics
 from lightning_dna.study.recipe_sections import ComparisonConfig
 from lightning_dna.study.record import write_tables
 from lightning_dna.study.similarity_views import similarity_views
@@ -50,7 +57,8 @@ class Views:
     @classmethod
     def of(cls, gathered: Gathered, study: Study) -> "Views":
         """Make every view of the gathered scores."""
-        held_out = mlm_views(gathered.mlm)
+        held_out = mlm_views(gathered.mlm) | window_views(gathered.mlm, gathered.windows)
+        matched = matched_views(gathered.mlm, gathered.windows, study.cards)
         labelled = {
             task: views
             for kind, frame in gathered.examples.items()
@@ -58,7 +66,7 @@ class Views:
         }
         labelled |= label_group_views(labelled, study.cards)
         strata = similarity_views(labelled, gathered.similarity)
-        measured = compared_metrics(study.cards)
+        measured = compared_metrics(study.cards, canaries=group_names(study.arms))
         # Strata of an annotation are compared as the whole is; which there are, the scores say.
         metrics = {task: measured.get(task, COMPARED_MLM) for task in held_out}
         metrics |= {task: measured[task] for task in labelled}
@@ -69,17 +77,32 @@ class Views:
             for task in held_out
             if f"{task}/train" in held_out
         }
+        gaps |= {
+            task.replace("/matched_train", "/matched_gap"): (
+                task,
+                task.replace("/matched_train", "/matched_test"),
+            )
+            for task in matched
+            if task.endswith("/matched_train")
+        }
         metrics |= dict.fromkeys(gaps, COMPARED_MLM)
         return cls(
-            predictions={**held_out, **labelled, **strata},
+            predictions={**held_out, **labelled, **strata, **matched},
             metrics=metrics,
             estimated=estimated,
             gaps=gaps,
         )
 
 
-def write_results(study: Study, folder: Path) -> None:
+def write_results(study: Study, folder: Path, *, command: str = "report") -> None:
     """Compute every row of the study's results and write ``results/``.
+
+    That test scores are seen is recorded first, see :mod:`lightning_dna.study.looks`.
+
+    Args:
+        study: The study.
+        folder: Its results folder.
+        command: The command that shows them.
 
     Raises:
         ResultsError: If no arm has been scored yet, or the baseline arm has not.
@@ -89,18 +112,22 @@ def write_results(study: Study, folder: Path) -> None:
     arms = _comparable(gathered, study)
     views = Views.of(gathered, study)
     planned = planned_rows(study, views)
+    comparisons, needed = _comparisons(views, study.recipe.baseline, arms, planned, config)
+    states = {one.name: gathered.states[one.arm.name, one.seed] for one in study.cells()}
+    record_look(folder, states, command=command)
     write_tables(
         study,
         folder,
         gathered=gathered,
         planned=planned,
         estimates=_estimates(views, config),
-        comparisons=_comparisons(views, study.recipe.baseline, arms, planned, config),
+        comparisons=comparisons,
         chromosomes=_by_chromosome(gathered.mlm, config),
         drops=split_drops(
             views.predictions, views.metrics, study.cards, config, _enough(views, config)
         ),
     )
+    atomic.write_text(folder / "results" / FILE, needed.to_csv(index=False))
     write_label_table(views.predictions, folder / "results" / "labels.csv")
 
 
@@ -144,7 +171,9 @@ def _replicates(
     for task, metrics in tasks.items():
         if task in views.gaps:
             parts = [
-                _bootstrap(kept[part], metrics, config) for part in views.gaps[task] if part in kept
+                _bootstrap(kept[part], gap_metrics(task, metrics), config)
+                for part in views.gaps[task]
+                if part in kept
             ]
             if len(parts) == 2:
                 reps[task] = subtract(parts[0], parts[1], task=task)
@@ -154,7 +183,7 @@ def _replicates(
 
 
 def _bootstrap(
-    predictions: Sequence[Predictions], metrics: Sequence[str], config: ComparisonConfig
+    predictions: Sequence[Predictions], metrics: Sequence[str | Metric], config: ComparisonConfig
 ) -> Replicates:
     """Bootstrap one task."""
     clustered = predictions[0].cluster_id is not None
@@ -189,8 +218,9 @@ def _comparisons(
     arms: Sequence[str],
     planned: Sequence[tuple[str, str]],
     config: ComparisonConfig,
-) -> pd.DataFrame:
-    """Return the planned family and the exploratory one, marked."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the planned family and the exploratory one, marked; and what decisions would take."""
+    needed = pd.DataFrame(columns=[*COLUMNS])
     by_task: dict[str, tuple[str, ...]] = {}
     for task, metric in planned:
         by_task[task] = (*by_task.get(task, ()), metric)
@@ -221,9 +251,11 @@ def _comparisons(
                 paired_seeds=config.paired_seeds,
             )
             frames.append(table.to_frame().assign(planned=is_planned))
+            if is_planned:
+                needed = decisions(table, reps, config)
     if not frames:
         raise ResultsError("there is no second arm to compare with the baseline yet.")
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True), needed
 
 
 def _can_compare(reps: Replicates, baseline: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is said of the data that arms read: shares of several genomes, and what variants changed."""
+"""What is said of the data that arms read: shares of genomes, what variants changed, canaries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,11 +11,11 @@ from lightning_dna.study.study import Study
 
 
 def data_lines(study: Study) -> list[str]:
-    """Return lines for the plan: of each arm, the shares of its genomes and its variants."""
+    """Return lines for the plan: of each arm, shares of its genomes, its variants, its canaries."""
     found = {}
     for arm in study.trained:
         data = arm.settings.data
-        if not data.genomes and data.variants == "none":
+        if not data.genomes and data.variants == "none" and data.canaries is None:
             continue
         training = training_set(data, study.genome, study.split)
         said = []
@@ -23,7 +23,7 @@ def data_lines(study: Study) -> list[str]:
             shares = training.by_genome(training.shares)
             said.append(shares_text({name: shares.get(name, 0.0) for name in data.genomes}))
         budgets = {name: settings.plain(one) for name, one in training.budgets.items()}
-        found[arm.name] = [*said, *budget_texts(budgets)]
+        found[arm.name] = [*said, *budget_texts(budgets), *canary_texts(training.canary_record())]
     return [f"{'data' if not n else '':12}{line}" for n, line in enumerate(_by_arm(found))]
 
 
@@ -43,7 +43,7 @@ def data_notes(study: Study, gathered: Gathered) -> list[str]:
                 + "; bases read: "
                 + ", ".join(f"{genome} {row['bases']:,}" for genome, row in genomes.items())
             )
-        found[name] = said + budget_texts(record.get("variants") or {})
+        found[name] = said + budget_texts(record.get("variants") or {}) + canary_texts(record)
     notes = _by_arm({name: said for name, said in found.items() if said})
     if any(arm.settings.data.variants != "none" for arm in study.trained):
         notes.append("arms with variants read haplotypes; all arms are scored on the reference")
@@ -67,6 +67,22 @@ def _by_arm(found: Mapping[str, list[str]]) -> list[str]:
     return [
         f"{'arm' if len(arms) == 1 else 'arms'} {', '.join(arms)}: {text}"
         for text, arms in lines.items()
+    ]
+
+
+def canary_texts(record: Mapping[str, Any]) -> list[str]:
+    """Return what canaries took of the training windows, as text; nothing where there are none.
+
+    Example:
+        >>> canary_texts({"canaries": {"copies": 63, "bases": 4032, "share": 0.004}})
+        ['63 copies of canaries in the place of 4,032 training bases (0.40%)']
+    """
+    found = record.get("canaries")
+    if not found:
+        return []
+    return [
+        f"{found['copies']:,} copies of canaries in the place of {found['bases']:,} training bases "
+        f"({found['share']:.2%})"
     ]
 
 

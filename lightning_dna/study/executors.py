@@ -5,26 +5,26 @@ is left. The runner only starts workers, replaces those that were killed, stops 
 their time, and reports progress. It learns what happens from the journal.
 """
 
+import contextlib
 import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from lightning_dna.atomic import UnwritableError, unwritable
 from lightning_dna.errors import ResultsError
+from lightning_dna.study.jobs import Job, Outcome, Step, steps, summary
 from lightning_dna.study.journal import Journal
-from lightning_dna.study.ledger import CellFolder, LostCellError, State, failure_state
+from lightning_dna.study.ledger import LostCellError, State, failure_state
 from lightning_dna.study.progress_board import Board
 
 # A cell whose worker is killed this often in one command is taken to be the cause (memory, mostly).
@@ -35,39 +35,6 @@ _AT_START = ""  # the key of these deaths; no cell has an empty name
 _POLL_SECONDS = 0.25
 _GRACE_SECONDS = 20.0  # for a step to end and a resume point to be written
 _LITTLE_SPACE = 64 * 1024  # bytes; a worker that could not even write its log met a full disk
-
-
-def _no_smaller(times: int) -> bool:
-    """Say that nothing can be done about memory."""
-    return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One cell as an executor sees it.
-
-    Attributes:
-        name: A name to show, of this cell alone.
-        folder: Its folder.
-        work: Does what is left to do; told whether it may show progress.
-        device: Where it works, as torch names it.
-        smaller: Told how often the cell ran out of memory, says whether another attempt would need
-            less.
-    """
-
-    name: str
-    folder: CellFolder
-    work: Callable[[bool], None]
-    device: str = ""
-    smaller: Callable[[int], bool] = _no_smaller
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How many cells ended how."""
-
-    done: int
-    failed: int
 
 
 def work_through(
@@ -87,9 +54,9 @@ def work_through(
     Raises:
         UnwritableError: If a folder cannot be written to: no cell could record anything.
     """
-    left = list(jobs)
-    while left := [job for job in left if not job.folder.finished()]:
-        ran = [_try_job(job, progress=progress, journal=journal) for job in left]
+    left = [*steps(jobs)]
+    while left := [step for step in left if not step.finished()]:
+        ran = [_try_job(step.job, progress=progress, journal=journal) for step in _ready(left)]
         if not any(ran):
             if not wait:
                 break
@@ -97,15 +64,9 @@ def work_through(
     return summary(jobs)
 
 
-def summary(jobs: Sequence[Job]) -> Outcome:
-    """Count the finished jobs."""
-    done = failed = 0
-    for job in jobs:
-        if job.folder.done():
-            done += 1
-        elif job.folder.failed():
-            failed += 1
-    return Outcome(done=done, failed=failed)
+def _ready(left: Iterable[Step]) -> Iterator[Step]:
+    """Yield what can be begun, as it is found when its turn comes."""
+    return (step for step in left if step.ready())
 
 
 def _try_job(job: Job, *, progress: bool, journal: Journal | None) -> bool:
@@ -120,6 +81,7 @@ def _try_job(job: Job, *, progress: bool, journal: Journal | None) -> bool:
                 if journal is not None:
                     journal.write("begin", job.name)
                 job.work(progress)
+                job.folder.check_root()
                 if not job.folder.done():
                     raise ResultsError(
                         f"it ended without writing {', '.join(job.folder.missing())}."
@@ -156,6 +118,7 @@ def run_with_workers(
     log_folder: Path,
     journal: Journal,
     limit_seconds: float | None = None,
+    environments: Sequence[Mapping[str, str]] = (),
 ) -> Outcome:
     """Run the jobs in worker processes and wait until all are finished.
 
@@ -168,6 +131,7 @@ def run_with_workers(
         journal: Where the workers tell what begins and ends.
         limit_seconds: Longest time for one attempt at a cell; its worker is then stopped and the
             cell recorded as out of time.
+        environments: Variables to set for each worker, as the devices that it may use.
 
     Returns:
         How many jobs are done and failed.
@@ -179,14 +143,22 @@ def run_with_workers(
         log_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(log_folder, error) from error
-    board = Board({job.name: job.folder for job in jobs}, journal)
-    by_name = {job.name: job for job in jobs}
+    todo = {step.job.name: step for step in steps(jobs)}
+    board = Board(todo, journal)
+    by_name = {name: step.job for name, step in todo.items()}
     deaths: Counter[str] = Counter()
-    crew = [_Worker(command, log_folder / f"worker-{index}.log") for index in range(workers)]
-    bar = tqdm(total=len(jobs), unit="cell", desc="study", file=sys.stderr, dynamic_ncols=True)
+    crew = [
+        _Worker(command, log_folder / f"worker-{index}.log", environments[index])
+        if environments
+        else _Worker(command, log_folder / f"worker-{index}.log", {})
+        for index in range(workers)
+    ]
+    bar = tqdm(total=len(todo), unit="stage", desc="study", file=sys.stderr, dynamic_ncols=True)
     shown = ""
     try:
         while True:
+            for job in jobs[:1]:  # all are in one results folder
+                job.folder.check_root()
             board.look()
             bar.n = board.finished
             under_way = ", ".join(board.under_way(worker.process.pid for worker in crew))
@@ -194,7 +166,7 @@ def run_with_workers(
             if sys.stderr.isatty() or f"{bar.n} {under_way}" != shown:
                 bar.set_postfix_str(under_way)
                 shown = f"{bar.n} {under_way}"
-            if bar.n == len(jobs):
+            if bar.n == len(todo):
                 break
             for worker in crew:
                 if limit_seconds is not None:
@@ -211,16 +183,27 @@ def run_with_workers(
 class _Worker:
     """One worker process and its log."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.command = command
         self.log = log
+        self.environment = {**os.environ, **environment}
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(  # noqa: S603 - our own module, no shell
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
             )
+
+    def last_words(self) -> list[str]:
+        """Return the lines of the log; none where it has vanished."""
+        with contextlib.suppress(OSError):
+            return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return []
 
     def replace(self) -> None:
         """Start a new process in the place of one that ended."""
@@ -258,7 +241,7 @@ def _look_after(worker: _Worker, jobs: dict[str, Job], board: Board, deaths: Cou
     if code is None:
         return
     if code > 0:
-        lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = worker.last_words()
         if not lines and shutil.disk_usage(worker.log.parent).free < _LITTLE_SPACE:
             raise unwritable(worker.log, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         reason = lines[-1] if lines else f"exit status {code}"
@@ -302,18 +285,3 @@ def _fail(job: Job, *, kind: str, message: str, state: State) -> None:
     with job.folder.claim() as free:
         if free and not job.folder.finished():
             job.folder.record_failure(kind=kind, message=message, traceback="", state=state)
-
-
-def die_with_parent(parent: int) -> None:
-    """End this process soon after its parent is gone, so that no orphan goes on holding a cell.
-
-    Args:
-        parent: Process id of the runner that started this worker.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_POLL_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -16,12 +16,16 @@ from lightning_dna.study.finetune_tables import (
     read_record,
     tried_rows,
 )
-from lightning_dna.study.run import cell_folder
+from lightning_dna.study.heldout_similarity import window_tables
+from lightning_dna.study.homology_views import with_clusters
+from lightning_dna.study.kfold import fold_rows
+from lightning_dna.study.run import cell_folder, study_jobs
 from lightning_dna.study.scoring import PROVENANCE, Scorer
+from lightning_dna.study.sealed_scores import read_sealed
 from lightning_dna.study.similarity_views import strata_of
-from lightning_dna.study.study import Study
+from lightning_dna.study.study import Cell, Study
 from lightning_dna.study.views import repeat_for_seeds, table_name
-from lightning_dna.tasks.base import Scores, ScoresKind
+from lightning_dna.tasks.base import ScoresKind
 from lightning_dna.training.run import CURVES, RECORD
 
 _SCORE_COLUMNS = ("task", "variant", "seed", "part", "stratum", "chrom", "example_id")
@@ -46,6 +50,7 @@ class Gathered:
             its data, in sentences.
         similarity: By task, the stratum of similarity to training of each test example, where the
             recipe asks for it.
+        windows: By held-out task, what is known of its windows, where the card asks for it.
     """
 
     mlm: pd.DataFrame
@@ -60,36 +65,42 @@ class Gathered:
     tried: pd.DataFrame
     deviations: Mapping[str, tuple[str, ...]]
     similarity: Mapping[str, Mapping[str, str]]
+    windows: Mapping[str, pd.DataFrame]
 
 
 def gather(study: Study, folder: Path) -> Gathered:
     """Read the scores, records and curves of every finished cell, and of the baselines."""
     scorer = Scorer(study)
+    jobs = {job.name: job for job in study_jobs(scorer, folder)}
     tables: dict[ScoresKind, list[pd.DataFrame]] = {kind: [] for kind in get_args(ScoresKind)}
     seeds: dict[str, tuple[int, ...]] = dict.fromkeys(study.arms, ())
-    records, states, failures, curves = {}, {}, {}, []
+    states: dict[tuple[str, int], str] = {}
+    records, failures, curves = {}, {}, []
     finetunes: list[Mapping[str, Any]] = []
     tried: list[Mapping[str, Any]] = []
     environments: list[Mapping[str, Any]] = []
+    places = {cell.name: cell_folder(scorer, folder, cell) for cell in study.cells()}
+    done = {name: place.done() for name, place in places.items()}
+    waiting = {(one.arm.name, one.seed) for one in study.cells() if not done[one.name]}
     for cell in study.cells():
-        place = cell_folder(scorer, folder, cell)
+        place = places[cell.name]
         key = (cell.arm.name, cell.seed)
-        states[key] = str(place.state())
-        if not place.done():
-            if failure := place.failure():
-                failures[key] = f"{failure['kind']}: {failure['message']}"
+        if states.get(key, "done") == "done":  # of several folds the first that is not done
+            states[key] = str(jobs[cell.name].state())
+        if not done[cell.name] and (failure := jobs[cell.name].failure()):
+            stage = f"{failure['stage']}: " if "stage" in failure else ""
+            failures[key] = f"{stage}{failure['kind']}: {failure['message']}"
+        if key in waiting:
             continue
-        seeds[cell.arm.name] = (*seeds[cell.arm.name], cell.seed)
-        records[key] = atomic.read_json(place.folder / RECORD)
-        if (place.folder / CURVES).is_file():
-            curve = pd.read_csv(place.folder / CURVES)
-            curve.insert(0, "arm", cell.arm.name)
-            curve.insert(1, "seed", cell.seed)
-            curves.append(curve)
-        for job in scorer.jobs(cell):
-            scores = Scores.read(place.folder / job.file)
+        if not cell.fold:
+            seeds[cell.arm.name] = (*seeds[cell.arm.name], cell.seed)
+            records[key] = atomic.read_json(place.folder / RECORD)
+            curves += _curve(place.folder / CURVES, cell)
+        for job in scorer.of(cell).jobs(cell):
+            scores = read_sealed(place.folder / job.file)
             # Two arms can share a run (they differ in fine-tuning only), so the name is set here.
-            tables[scores.kind].append(scores.frame.assign(variant=cell.arm.name))
+            rows = fold_rows(scores.frame, cell.fold).assign(variant=cell.arm.name)
+            tables[scores.kind].append(rows)
             if job.card.rules.tuned:
                 name = {"arm": cell.arm.name, "seed": cell.seed}
                 name |= {"task": job.card.name, "way": job.way}
@@ -102,8 +113,10 @@ def gather(study: Study, folder: Path) -> Gathered:
     for frames in tables.values():
         frames[:] = [_for_every_seed(frame, study, seeds) for frame in frames]
     _add_baselines(study, scorer, folder, tables, tried)
+    windows = window_tables([part.tasks for part in scorer.parts], folder)
     return Gathered(
-        mlm=_joined(tables["mlm"], _SCORE_COLUMNS),
+        mlm=with_clusters(_joined(tables["mlm"], _SCORE_COLUMNS), windows),
+        windows=windows,
         examples={
             kind: _joined(frames, _SCORE_COLUMNS)
             for kind, frames in tables.items()
@@ -124,6 +137,16 @@ def gather(study: Study, folder: Path) -> Gathered:
             if task.notes
         },
     )
+
+
+def _curve(path: Path, cell: Cell) -> list[pd.DataFrame]:
+    """Read the learning curve of a cell, if it has one."""
+    if not path.is_file():
+        return []
+    curve = pd.read_csv(path)
+    curve.insert(0, "arm", cell.arm.name)
+    curve.insert(1, "seed", cell.seed)
+    return [curve]
 
 
 def _for_every_seed(
@@ -147,11 +170,15 @@ def _add_baselines(
     """Add the baselines' scores, under every seed and every way of their task."""
     for card in study.cards:
         for table in scorer.baseline_tables(card):
-            path = folder / scorer.baseline_folder(card) / table.file
-            if not path.is_file():
+            homes = [folder / part.baseline_folder(card) for part in scorer.parts]
+            if not all((home / table.file).is_file() for home in homes):
                 continue
-            scores = Scores.read(path)
+            path = homes[0] / table.file
+            scores = read_sealed(path)
             frame = scores.frame
+            if len(homes) > 1:
+                found = [read_sealed(home / table.file).frame for home in homes]
+                frame = pd.concat([fold_rows(rows, fold) for fold, rows in enumerate(found)])
             name = {"arm": table.name, "seed": table.seed, "task": card.name, "way": ""}
             tried += tried_rows(name, read_record(path))
             if table.seed is None:

@@ -79,5 +79,14 @@ class Journal:
                 gained = handle.read()
             whole = gained[: gained.rfind(b"\n") + 1]
             self._read[name] = start + len(whole)
-            return [tuple(json.loads(line)) for line in whole.splitlines()]
+            return [event for line in whole.splitlines() if (event := _event(line)) is not None]
         return []
+
+
+def _event(line: bytes) -> tuple[Happening, str] | None:
+    """Read a line; one that another version or a full disk left is no news."""
+    try:
+        happening, cell, *_ = json.loads(line)
+    except (ValueError, TypeError):
+        return None
+    return (happening, cell) if happening in ("begin", "end") else None

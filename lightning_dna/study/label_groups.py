@@ -1,7 +1,6 @@
 """Groups of the labels of a task as views of their own: ``chromatin-profile/frozen/DHS``."""
 
-import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +41,8 @@ def label_group_views(
         for name, span in groups.get(task.partition("/")[0], {}).items():
             labels = np.asarray(entries[0].labels)[:, slice(*span)]
             if len(usable_labels(labels)):
-                found[f"{task}/{name}"] = [*_cut(entries, f"{task}/{name}", slice(*span))]
+                view = f"{task}/{name}"
+                found[view] = [one.select(columns=slice(*span), task=view) for one in entries]
     return found
 
 
@@ -71,12 +71,3 @@ def write_label_table(views: Mapping[str, list[Predictions]], path: Path) -> Non
     if frames:
         order = ["task", "variant", "seed", "label", "positives", "auroc", "auprc"]
         atomic.write_text(path, pd.concat(frames)[order].to_csv(index=False))
-
-
-def _cut(entries: Iterable[Predictions], task: str, span: slice) -> Iterator[Predictions]:
-    """Yield predictions with some of their labels."""
-    for entry in entries:
-        labels, scores = np.asarray(entry.labels), np.asarray(entry.label_scores)
-        yield dataclasses.replace(
-            entry, task=task, labels=labels[:, span], label_scores=scores[:, span]
-        )

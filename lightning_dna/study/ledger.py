@@ -44,12 +44,24 @@ class CellFolder:
 
     Args:
         folder: The cell's own folder; made on the first claim.
-        owed: Paths, relative to the folder, that exist when the cell is done.
+        owed: Paths, relative to ``base``, that exist when the cell is done.
+        base: Where these lie; the folder by default.
+        root: The results folder around it, in which ``study.json`` has to be as long as cells are
+            worked on; ``None`` where there is none.
     """
 
-    def __init__(self, folder: Path, owed: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        owed: tuple[str, ...],
+        *,
+        base: Path | None = None,
+        root: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.owed = owed
+        self.base = folder if base is None else base
+        self.root = root
         self._attempts = Attempts(folder / "attempts")
 
     @contextmanager
@@ -77,7 +89,8 @@ class CellFolder:
             if self._runs_elsewhere():
                 yield False
                 return
-            atomic.remove_partial(self.folder)
+            if not self.finished():  # else a stage of the cell may be at work beneath
+                self._remove_partial()
             yield True
         finally:
             lock.release()
@@ -104,6 +117,7 @@ class CellFolder:
             except Exception as error:
                 if lost.is_set() or self._attempts.lost(attempt):
                     raise LostCellError(f"{self.folder} was taken over") from error
+                self.check_root()
                 if not isinstance(error, atomic.UnwritableError):
                     self._attempts.end(attempt, str(failure_state(error)), str(error))
                 raise
@@ -123,11 +137,11 @@ class CellFolder:
 
     def done(self) -> bool:
         """Tell whether every owed file is there."""
-        return all((self.folder / name).is_file() for name in self.owed)
+        return all((self.base / name).is_file() for name in self.owed)
 
     def missing(self) -> list[str]:
         """List the owed files that are not there."""
-        return [name for name in self.owed if not (self.folder / name).is_file()]
+        return [name for name in self.owed if not (self.base / name).is_file()]
 
     def failed(self) -> bool:
         """Tell whether a failure is recorded and waits for a retry."""
@@ -173,8 +187,30 @@ class CellFolder:
         path.unlink(missing_ok=True)
         return existed
 
+    def check_root(self) -> None:
+        """Refuse to go on in a results folder that has vanished.
+
+        Raises:
+            UnwritableError: If it has; what is written there would be found by nobody.
+        """
+        if self.root is not None and not (self.root / "study.json").is_file():
+            raise atomic.UnwritableError(
+                f"{self.root} has vanished while its cells were worked on: there is no study.json"
+                " any more. If it is on another disk or a network, mount it again and run the same"
+                " command; finished work is kept there. What is at that path now is a remainder,"
+                " which may be removed."
+            )
+
+    def _remove_partial(self) -> None:
+        """Remove what killed writes left in the folder, and of the files owed elsewhere."""
+        atomic.remove_partial(self.folder)
+        for name in self.owed if self.base != self.folder else ():
+            path = self.base / name
+            atomic.remove_partial(path.parent, start=path.stem)
+
     def _make(self) -> None:
         """Make the folder."""
+        self.check_root()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

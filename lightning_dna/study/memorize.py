@@ -1,85 +1,247 @@
-"""Training against held-out chromosomes: does the model know the grammar, or the text?
+"""Memorization: a study, or a checkpoint from elsewhere, under the battery of its suites.
 
-The gap is masked accuracy on windows of the training chromosomes minus that on held-out ones, with
-an interval whose unit is a stretch of chromosome. Composition differs between chromosomes, so a gap
-is to be read beside that of the counting baselines, which have the same chromosomes and cannot
-memorize.
+The instruments are tasks and baselines like any others, so a study is only extended by their suites
+and runs what is missing: nothing is trained again. A checkpoint becomes a study of one arm. Which
+chromosomes it was trained on must be known, as every instrument compares them with others: a run of
+our own says so itself, of any other the user must.
 """
 
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
+from lightning_dna import atomic, catalog, settings
+from lightning_dna.data.config import DataConfig
+from lightning_dna.data.source import open_genome, resolve_split
+from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.models.interop import files
+from lightning_dna.study.scoring import PROVENANCE
+from lightning_dna.study.study import Study, open_study, resolve_study
+from lightning_dna.training.run import RECORD, RUN, load_checkpoint
 
-from lightning_dna import atomic
-from lightning_dna.errors import ResultsError
-from lightning_dna.study.compare import write_results
-from lightning_dna.study.study import Study
+BATTERY = "memorization"
+CANARIES = "memorization-canaries"  # where an arm was trained with canaries
+ALLELES = "alleles"  # the card, where a file of variants is given
+_EXPORT = "checkpoint"
+_LENGTH = 512
 
 
-def memorize(study: Study, folder: Path) -> str:
-    """Compute the tables of memorization and return them as Markdown.
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What a checkpoint is judged on.
 
-    Also writes ``results/memorization.md``.
+    Attributes:
+        genome: FASTA file.
+        train: Chromosomes that it was trained on; empty: what its run says.
+        test: Chromosomes that it has not seen; empty: what its run says.
+        valid: Further ones that it has not seen; none of the battery's numbers is of them. Empty:
+            what its run says.
+        length: Bases of a window.
+        annotation: File of genes, for strata.
+    """
+
+    genome: str
+    train: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+    length: int = _LENGTH
+    annotation: str | None = None
+
+
+def with_battery(study: Study, folder: Path, *, vcf: Path | None = None) -> Study:
+    """Return a study with the suites of memorization beside its own.
+
+    Args:
+        study: The study.
+        folder: Its results folder; with ``vcf``, the suite that names this file is written there.
+        vcf: Variants of the genome, for the alleles; without them they are left out.
 
     Raises:
-        ResultsError: If nothing has been scored, or windows of the training chromosomes were not.
+        ConfigError: If a suite of the study has another task of the same name.
+        DataError: If the genome cannot be used.
     """
-    write_results(study, folder)
-    estimates = pd.read_csv(folder / "results" / "estimates.csv")
-    differences = pd.read_csv(folder / "results" / "comparisons.csv")
-    if not estimates["task"].str.endswith("/gap").any():
-        raise ResultsError(
-            f"{folder}: no task scored windows of the training chromosomes; use a suite whose"
-            " held-out card has train_windows: true."
-        )
-    chromosomes = pd.read_csv(folder / "results" / "chromosomes.csv")
-    text = "\n\n".join(
-        (
-            "Masked accuracy in percent, training minus held-out chromosomes, with intervals:",
-            _gap_table(estimates, differences, study.recipe.baseline),
-            "By chromosome:",
-            _chromosome_table(chromosomes),
-        )
-    )
-    atomic.write_text(folder / "results" / "memorization.md", text + "\n")
-    return text
+    suites = [*study.recipe.suites, BATTERY]
+    if any(arm.settings.data.canaries is not None for arm in study.trained):
+        suites.append(CANARIES)
+    if vcf is not None:
+        suites.append(str(_allele_suite(vcf, folder / "suites")))
+    content = {**study.content, "suite": list(dict.fromkeys(suites))}
+    return resolve_study(study.name, content, where=study.name)
 
 
-def _gap_table(estimates: pd.DataFrame, differences: pd.DataFrame, baseline: str) -> str:
-    """Return one row for each arm and baseline: both accuracies, the gap, and its difference."""
-    accuracy = estimates[estimates["metric"] == "mlm_accuracy"].set_index(["variant", "task"])
-    compared = differences[differences["metric"] == "mlm_accuracy"].set_index(["variant", "task"])
-    gap_tasks = sorted(
-        task for task in set(accuracy.index.get_level_values(1)) if task.endswith("/gap")
+def _allele_suite(vcf: Path, folder: Path) -> Path:
+    """Write the card of the alleles with its file of variants, and a suite of this card alone.
+
+    Raises:
+        DataError: If there is no such file.
+    """
+    if not vcf.is_file():
+        raise DataError(f"--vcf {vcf} does not exist; check the path.")
+    card = settings.load_yaml(catalog.resolve("task", ALLELES))
+    atomic.write_json(folder / f"{ALLELES}.yaml", {**card, "files": {"variants": str(vcf)}})
+    suite = folder / "memorization-alleles.yaml"  # JSON is YAML too
+    atomic.write_json(suite, {"description": "Alleles.", "tasks": [f"{ALLELES}.yaml"]})
+    return suite.resolve()
+
+
+def open_battery(folder: Path, *, vcf: Path | None = None) -> Study:
+    """Open the study of a results folder with the suites of memorization.
+
+    Raises:
+        ResultsError: If the folder is not a results folder.
+        ConfigError: As `with_battery`.
+        DataError: As `with_battery`.
+    """
+    return with_battery(open_study(folder), folder, vcf=vcf)
+
+
+def checkpoint_battery(
+    folder: Path, ground: Ground, out: Path, *, vcf: Path | None = None
+) -> Study:
+    """Return a study of one checkpoint under the battery.
+
+    Args:
+        folder: A published checkpoint, one written by ``save_pretrained``, or a finished run.
+        ground: The genome and what the checkpoint has seen of it.
+        out: The results folder; the weights of a finished run are written there once more, in the
+            layout of ``save_pretrained``.
+        vcf: Variants of the genome.
+
+    Raises:
+        ConfigError: If it is not known which chromosomes the checkpoint was trained on, or one that
+            is called held out was.
+        DataError: If there is no checkpoint, or the genome is not the one it was trained on.
+    """
+    run = folder / RUN
+    own = run.is_file()
+    if not own and not (folder / files.CONFIG).is_file():
+        raise DataError(
+            f"{folder} holds neither study.json (a study), {files.CONFIG} (a checkpoint) nor {RUN} "
+            f"(a finished run)."
+        )
+    data = (
+        settings.build(DataConfig, atomic.read_json(run)["data"], where=str(run)) if own else None
     )
-    rows = []
-    for gap in gap_tasks:
-        task = gap.removesuffix("/gap")
-        for variant in accuracy.index.get_level_values(0).unique():
-            if (variant, gap) not in accuracy.index:
-                continue
-            row = {"arm": variant}
-            for name, key in (("training", f"{task}/train"), ("held-out", task), ("gap", gap)):
-                row[name] = _interval(accuracy.loc[(variant, key)], "estimate")
-            row["gap minus the baseline's"] = (
-                _interval(compared.loc[(variant, gap)], "delta")
-                if (variant, gap) in compared.index
-                else ("baseline" if variant == baseline else "-")
+    split = _split_of(folder, ground, data)
+    if own:
+        _check_genome(folder, ground, split)
+        source = _exported(folder, out / _EXPORT)
+    else:
+        source = folder.resolve()
+    name = folder.resolve().name
+    arm = {"model": {"pretrained": str(source)}}
+    content: dict[str, Any] = {
+        "question": f"Has {name} learned the genome's grammar, or the genome?",
+        "baseline": "model",
+        "suite": [BATTERY],
+        "seeds": [0],
+        "shared": {
+            "data": {
+                "genome": ground.genome,
+                "split": split,
+                "length": ground.length,
+                "annotation": ground.annotation,
+            }
+        },
+        "arms": {"model": arm},
+        "comparison": {"scope": "checkpoint", "planned": []},
+    }
+    study = resolve_study(f"{name}-memorization", content, where=str(folder))
+    return with_battery(study, out, vcf=vcf)
+
+
+def _split_of(folder: Path, ground: Ground, data: DataConfig | None) -> dict[str, Any]:
+    """Return the chromosomes of a checkpoint by what it has seen of them.
+
+    Raises:
+        ConfigError: If that is not known, or contradicts what its run says.
+    """
+    if data is None:
+        if not ground.train or not ground.test:
+            raise ConfigError(
+                f"it is not known which chromosomes {folder} was trained on, and guessing would "
+                "make every number here meaningless; state them as --train CHROM,... and those "
+                "that it has not seen as --test CHROM,... (and more as --valid CHROM,...)."
             )
-            rows.append(row)
-    return str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+        known = {"train": ground.train, "test": ground.test, "valid": ground.valid}
+        return {part: list(chroms) for part, chroms in known.items() if chroms}
+    if data.genomes:
+        raise ConfigError(
+            f"{folder} was trained on several genomes; give its study's results folder instead."
+        )
+    genome = open_genome(settings.build(DataConfig, {"genome": ground.genome}, where="--genome"))
+    recorded = resolve_split(data, genome)
+    seen = sorted(set(recorded.train) & {*ground.test, *ground.valid})
+    if seen:
+        raise ConfigError(
+            f"{', '.join(seen)} cannot be held out: {folder} was trained on it. Its run held out "
+            f"{', '.join(recorded.test) or 'nothing'}."
+        )
+    unseen = sorted(set(ground.train) - set(recorded.train))
+    if unseen:
+        raise ConfigError(
+            f"--train names {', '.join(unseen)}, but {folder} was not trained on it; leave --train "
+            f"out: its run says what it has seen."
+        )
+    parts: Mapping[str, Sequence[str]] = {
+        "train": ground.train or recorded.train,
+        "test": ground.test or recorded.test,
+        "valid": ground.valid or [c for c in recorded.valid if c not in ground.test],
+    }
+    return {part: list(chroms) for part, chroms in parts.items() if chroms}
 
 
-def _chromosome_table(chromosomes: pd.DataFrame) -> str:
-    """Return chromosomes as rows and arms as columns."""
-    frame = chromosomes[chromosomes["metric"] == "mlm_accuracy"]
-    cells = frame.assign(text=[_interval(row, "estimate") for _, row in frame.iterrows()])
-    table = cells.pivot_table(
-        index=["part", "chrom"], columns="variant", values="text", aggfunc="first", sort=False
+def _check_genome(folder: Path, ground: Ground, split: Mapping[str, Sequence[str]]) -> None:
+    """Check that a run was trained on the very sequence that it is judged on.
+
+    Raises:
+        DataError: If a chromosome has another digest than in the run's record.
+    """
+    path = folder / PROVENANCE
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing, so it is not known which sequence this run was trained on; finish "
+            f"its cell with `lightning-dna run` or `retry`."
+        )
+    recorded = atomic.read_json(path)["genome"]["chromosomes"]
+    genome = open_genome(settings.build(DataConfig, {"genome": ground.genome}, where="--genome"))
+    others = [
+        chrom
+        for part in split.values()
+        for chrom in part
+        if recorded.get(chrom) != genome.digests.get(chrom)
+    ]
+    if others:
+        raise DataError(
+            f"{ground.genome}: {', '.join(others[:5])}{' and more' if len(others) > 5 else ''} "
+            f"differ{'s' if len(others) == 1 else ''} from the sequence that {folder} was trained "
+            f"on; give the same assembly (sequence digests are compared, names are not enough)."
+        )
+
+
+def _exported(folder: Path, place: Path) -> Path:
+    """Write the weights of a finished run as a checkpoint with its tokenizer, and return it.
+
+    Raises:
+        ResultsError: If the run is not finished.
+    """
+    from lightning_dna.models.interop.pretrained import save_pretrained
+
+    checkpoint = load_checkpoint(folder)
+    if not (place / files.CONFIG).is_file():
+        for name in files.TOKENIZERS:
+            if (folder / name).is_file():
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, place / name)
+        save_pretrained(checkpoint.model(), place)
+    return place.resolve()
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Tell whether a folder is a checkpoint or a finished run, rather than a study."""
+    return (
+        any((folder / name).is_file() for name in (files.CONFIG, RUN, RECORD))
+        and not (folder / "study.json").is_file()
     )
-    return str(table.reset_index().to_markdown(index=False, disable_numparse=True))
-
-
-def _interval(row: "pd.Series[float]", column: str) -> str:
-    """Write a share and its interval in percent."""
-    return f"{100 * row[column]:.2f} [{100 * row['low']:.2f}, {100 * row['high']:.2f}]"

@@ -143,6 +143,32 @@ def encoding_of(folder: Path, config: ModelConfig) -> "Encoding":
     return encoding
 
 
+def encoding_of_run(folder: Path, config: ModelConfig) -> "Encoding":
+    """Return how a finished run reads sequences: by bases, or with the tokenizer in its folder.
+
+    No special tokens stood around the sequences of its training, so none are used.
+
+    Raises:
+        DataError: If the run was trained on longer tokens and its folder holds no tokenizer, or one
+            with more tokens than the model.
+    """
+    from lightning_dna.data.encoding import CHARACTERS, Encoding
+    from lightning_dna.models.interop import files
+    from lightning_dna.tokenizers.loading import load_tokenizer
+
+    name = atomic.read_json(folder / "run.json").get("data", {}).get("tokenizer", CHARACTER)
+    if name == CHARACTER:
+        return CHARACTERS
+    if not any((folder / one).is_file() for one in files.TOKENIZERS):
+        raise DataError(
+            f"{folder} was trained with data.tokenizer '{name}' and holds no "
+            f"{' or '.join(files.TOKENIZERS)}; copy its tokenizer there."
+        )
+    encoding = Encoding(tokenizer=load_tokenizer(folder), special=False)
+    encoding.check_vocabulary(config, where=str(folder))
+    return encoding
+
+
 def resolve_model(
     shared: Mapping[str, Any], changes: Mapping[str, Any], *, where: str
 ) -> tuple[dict[str, Any], PretrainedSource | None]:

@@ -3,22 +3,29 @@
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from lightning_dna.study.journal import Journal
-from lightning_dna.study.ledger import CellFolder
 
 _SCAN_SECONDS = 60.0  # between looks into every cell that is left, in case news were missed
 
 
+class Finishing(Protocol):
+    """What knows whether something is left to do in it."""
+
+    def finished(self) -> bool:
+        """Tell whether nothing is."""
+
+
 class Board:
-    """The cells of a study as a runner sees them.
+    """The cells of a study, and their stages, as a runner sees them.
 
     Args:
-        cells: Every cell's folder by its name.
+        cells: Every cell and stage by its name.
         journal: What processes tell; what they told before now is passed over.
     """
 
-    def __init__(self, cells: Mapping[str, CellFolder], journal: Journal) -> None:
+    def __init__(self, cells: Mapping[str, Finishing], journal: Journal) -> None:
         self.total = len(cells)
         self.left = dict(cells)
         self._journal = journal
@@ -46,7 +53,7 @@ class Board:
 
     def scan(self) -> None:
         """Look into every cell that is left."""
-        self.left = {name: folder for name, folder in self.left.items() if not folder.finished()}
+        self.left = {name: cell for name, cell in self.left.items() if not cell.finished()}
         self._scanned = time.monotonic()
 
     def under_way(self, pids: Iterable[int]) -> list[str]:

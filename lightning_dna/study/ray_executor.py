@@ -18,7 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 from lightning_dna.errors import ConfigError, ResultsError
-from lightning_dna.study.executors import MAX_DEATHS_PER_CELL, Job, Outcome, summary
+from lightning_dna.study.executors import MAX_DEATHS_PER_CELL
+from lightning_dna.study.jobs import Job, Outcome, steps, summary
 
 LOCAL = "local"
 _ANSWER_SECONDS = 5.0
@@ -76,7 +77,7 @@ def run_with_ray(
             cluster could ever run a cell.
         ResultsError: If the cluster fails while cells are left.
     """
-    left = {job.name: job for job in jobs if not job.folder.finished()}
+    left = {job.name: job for job in jobs if not job.finished()}
     if not left:
         return summary(jobs)
     ray = _ray()
@@ -143,15 +144,16 @@ def _take(ray: Any, reference: Any, job: Job) -> None:
     except ray.exceptions.RayTaskError as error:
         raise ResultsError(f"cell '{job.name}': {error.cause or error}") from error
     except ray.exceptions.RayError as error:
-        if job.folder.finished():
+        if job.finished():
             return
+        folder = next(step.job.folder for step in steps([job]) if not step.finished())
         message = (
             f"Ray gave it up after {MAX_DEATHS_PER_CELL} more tries: {type(error).__name__}; often"
             " that is memory: ask for more with --ray-memory, then `lightning-dna retry`."
         )
-        with job.folder.claim() as free:
-            if free and not job.folder.finished():
-                job.folder.record_failure(kind=type(error).__name__, message=message, traceback="")
+        with folder.claim() as free:
+            if free and not folder.finished():
+                folder.record_failure(kind=type(error).__name__, message=message, traceback="")
 
 
 def _connect(ray: Any, address: str) -> None:

@@ -17,9 +17,10 @@ from lightning_dna.data.tokenization import file_of, in_file
 from lightning_dna.errors import ConfigError, unknown_name
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.study.factors import expand_factors
+from lightning_dna.study.kfold import with_folds
 from lightning_dna.study.matching import MatchConfig, match_arms
 from lightning_dna.study.model_source import PretrainedSource, resolve_model, with_vocabulary
-from lightning_dna.study.recipe_sections import ComparisonConfig, TuneConfig
+from lightning_dna.study.recipe_sections import ComparisonConfig, TuneConfig, TunedConfig
 from lightning_dna.tasks.suites import Missing, TaskChanges
 from lightning_dna.training.config import (
     BudgetConfig,
@@ -97,40 +98,50 @@ class Recipe:
     Attributes:
         question: The question in a sentence.
         baseline: The arm that every other is compared with.
-        suite: Suite of tasks, by name or path.
+        suite: Suite of tasks by name or path, or a list of suites: the tasks of all.
         tasks_root: Folder in which the suite's task files are looked up.
         suite_missing: What becomes of tasks whose files are missing: stop, skip, or carve.
         tasks: What is changed on every labelled card of the suite, for example ``max_train``.
         seeds: Training seeds; every arm gets all of them.
+        folds: k-fold over chromosomes, 3 or more: each arm is trained without each group of
+            chromosomes in turn, and every chromosome is held out once.
         shared: Settings that every arm gets.
         arms: Arm name to the settings it changes.
         factors: Instead of ``arms``: factor name to its levels, expanded to arms.
         expansion: Every combination of the factors, or one factor at a time around their first
             levels.
+        unequal_budgets: Whether arms may differ in ``budget.tokens``, as when training time itself
+            is what is compared; the report says so.
         match: What sizes of arms have in common: ``parameters``, ``flops``, or a mapping.
         comparison: How arms are compared.
         tune: The search of ``lightning-dna tune``.
+        tuned: By arm, the settings that a search chose, which `tune` writes and the report tells.
     """
 
     question: str
     baseline: str
-    suite: str = "core"
+    suite: str | tuple[str, ...] = "core"
     tasks_root: str | None = None
     suite_missing: Missing = "stop"
     tasks: TaskChanges = field(default_factory=TaskChanges)
     seeds: tuple[int, ...] = (0, 1, 2)
+    folds: int | None = None
     shared: dict[str, Any] = field(default_factory=dict)
     arms: dict[str, dict[str, Any]] | None = None
     factors: dict[str, Any] | None = None
     expansion: Literal["factorial", "one_factor_at_a_time"] = "factorial"
+    unequal_budgets: bool = False
     match: MatchConfig = field(default_factory=MatchConfig)
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
+    tuned: dict[str, TunedConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what can be checked without resolving arms."""
         if (self.arms is None) == (self.factors is None):
             raise ConfigError("a recipe declares either 'arms' or 'factors', and not both.")
+        if not self.suites or len(set(self.suites)) < len(self.suites):
+            raise ConfigError(f"suite is {self.suite!r}; expected one suite or more, each once.")
         if not self.seeds:
             raise ConfigError(
                 "seeds is empty; give at least one, and two or more for scope procedure."
@@ -144,6 +155,11 @@ class Recipe:
                 "one seed cannot say anything about the training procedure: give two or more seeds,"
                 " or set comparison.scope: checkpoint to compare these trained weights only."
             )
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The suites, also where it is only one."""
+        return (self.suite,) if isinstance(self.suite, str) else self.suite
 
 
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+.=,-]*")
@@ -245,10 +261,11 @@ def resolve_arms(recipe: Recipe, *, where: str) -> dict[str, Arm]:
         raise ConfigError(f"{where}: no arms; declare at least the baseline and one other.")
     if recipe.baseline not in changes_by_arm:
         raise unknown_name("baseline arm", recipe.baseline, changes_by_arm, where=where)
+    shared = recipe.shared if recipe.folds is None else with_folds(recipe.shared, recipe.folds)
     arms = {}
     for name, changes in changes_by_arm.items():
         place = f"{where}: arm '{name}'"
-        merged, source = resolve_model(recipe.shared, changes, where=place)
+        merged, source = resolve_model(shared, changes, where=place)
         kind = ArmSettings if source is None else CheckpointSettings
         merged = merged if source is not None else with_vocabulary(merged, where=place)
         resolved = settings.build(kind, merged, where=place)
@@ -261,7 +278,7 @@ def resolve_arms(recipe: Recipe, *, where: str) -> dict[str, Arm]:
         arms[name] = Arm(name=name, changes=shown, settings=resolved, source=source)
     arms = match_arms(arms, recipe.match, recipe.baseline, where=where)
     _check_arms_differ(arms, where=where)
-    _check_same_ground(arms, recipe.baseline, where=where)
+    _check_same_ground(arms, recipe.baseline, where=where, unequal_budgets=recipe.unequal_budgets)
     return arms
 
 
@@ -282,8 +299,10 @@ def _check_arms_differ(arms: Mapping[str, Arm], *, where: str) -> None:
         seen[mark] = name
 
 
-def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) -> None:
-    """Refuse arms whose genome, split or token budget differs from the baseline's."""
+def _check_same_ground(
+    arms: Mapping[str, Arm], baseline: str, *, where: str, unequal_budgets: bool
+) -> None:
+    """Refuse arms whose genome or split differs from the baseline's, or their token budget."""
     reference = arms[baseline].settings
     ground = _ground(reference)
     for name, arm in arms.items():
@@ -293,7 +312,9 @@ def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) ->
             key for key in dict.fromkeys([*ground, *mine]) if ground.get(key) != mine.get(key)
         ]
         spent, theirs = (_tokens_spent(one.budget) for one in (other, reference))
-        if spent != theirs and not different:
+        if unequal_budgets:
+            different = [key for key in different if key != "budget.tokens"]
+        elif spent != theirs and not different:
             raise ConfigError(
                 f"{where}: arm '{name}' spends {spent} tokens in whole steps of "
                 f"{other.budget.tokens_per_step}, the baseline {theirs}; choose a budget.tokens "
@@ -303,7 +324,8 @@ def _check_same_ground(arms: Mapping[str, Arm], baseline: str, *, where: str) ->
             raise ConfigError(
                 f"{where}: arm '{name}' changes {', '.join(different)}; all arms are trained for"
                 " the same tokens and scored on the same held-out chromosomes, so these belong"
-                " under 'shared'."
+                " under 'shared' (or declare `unequal_budgets: true` where training time is what is"
+                " compared)."
             )
 
 

@@ -89,3 +89,22 @@ class TuneConfig:
             raise ConfigError(f"tune.budget_fraction is {self.budget_fraction}; allowed: (0, 1].")
         if not self.space:
             raise ConfigError("tune.space is empty; name at least one setting, e.g. optimizer.lr.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedConfig:
+    """Settings of an arm that a search chose.
+
+    Attributes:
+        settings: Dotted settings key to the chosen value, which the arm must have.
+        trials: Trials that the arm had.
+        budget_fraction: Share of the token budget that each of them spent.
+        sampler: How settings were drawn.
+        valid_bits_per_base: Value of the best trial on validation chromosomes.
+    """
+
+    settings: dict[str, Any]
+    trials: int
+    budget_fraction: float
+    sampler: str
+    valid_bits_per_base: float

@@ -12,15 +12,19 @@ import lightning_dna
 from lightning_dna import atomic, settings
 from lightning_dna.data.tokenization import CHARACTER, file_of
 from lightning_dna.models.cost import flops_per_base, parameter_counts
+from lightning_dna.study import looks
 from lightning_dna.study.data_files import with_data_files
 from lightning_dna.study.data_notes import data_notes
 from lightning_dna.study.environment import environment
 from lightning_dna.study.gather import Gathered
+from lightning_dna.study.homology_views import window_notes
+from lightning_dna.study.kfold import fold_note
 from lightning_dna.study.machine import step_memory, tokens_of
 from lightning_dna.study.model_source import with_places
 from lightning_dna.study.plan import training_flops
 from lightning_dna.study.recipe import Arm
 from lightning_dna.study.study import Study, read_record
+from lightning_dna.study.tuned import tuned_notes
 from lightning_dna.tasks.baselines.network import with_budget
 from lightning_dna.tasks.card_kinds import TRAINED_BASELINES
 
@@ -102,8 +106,12 @@ def _study(
     notes += _token_notes(study)
     notes += _checkpoint_notes(study)
     notes += data_notes(study, gathered)
+    notes += [] if study.recipe.folds is None else [fold_note(study.recipe.folds)]
+    notes += _window_notes(study, gathered)
     notes += _budget_notes(study)
+    notes += tuned_notes(study.recipe.tuned, [arm.name for arm in study.trained])
     notes += [*_remarks(study, record.get("declared"), planned, gathered)]
+    notes += looks.remarks(looks.entries(folder), [cell.name for cell in study.cells()])
     notes += [
         f"arm '{arm}' has {len(seeds)} of {len(study.recipe.seeds)} seeds"
         for arm, seeds in gathered.seeds.items()
@@ -124,7 +132,14 @@ def _study(
         "recipe": yaml.safe_dump(_without_folders(study.content), sort_keys=False),
         "notes": notes,
         "deviations": {name: list(said) for name, said in gathered.deviations.items()},
+        "neutral": [card.name for card in study.cards if card.rules.neutral],
     }
+
+
+def _window_notes(study: Study, gathered: Gathered) -> list[str]:
+    """Say what views by similarity, homology clusters and matched strata are made of."""
+    bases = sum(study.genome.lengths[chrom] for chrom in study.split.train)
+    return window_notes(gathered.mlm, gathered.windows, study.cards, bases)
 
 
 def _objective_notes(study: Study) -> list[str]:
@@ -218,8 +233,10 @@ def _without_folders(content: Mapping[str, Any]) -> dict[str, Any]:
     shown = with_data_files(content, lambda path: Path(str(path)).name)
     shown = with_places(shown, lambda folder: Path(str(folder)).name)
     for key in ("tasks_root", "suite"):
-        if shown.get(key):
-            shown[key] = Path(shown[key]).name
+        if isinstance(named := shown.get(key), list):
+            shown[key] = [Path(str(one)).name for one in named]
+        elif named:
+            shown[key] = Path(named).name
     return shown
 
 
@@ -285,7 +302,12 @@ def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, floa
     if not records:
         return row
     half = str(records[0].get("precision")).startswith("bf16")
-    memory = step_memory(arm.settings, precision="bf16" if half else "32", rate=rate)
+    memory = step_memory(
+        arm.settings,
+        precision="bf16" if half else "32",
+        rate=rate,
+        devices=records[0].get("devices", 1),
+    )
     return row | {
         "activation_mib": memory.activations / 2**20,
         "predicted_memory_mib": memory.peak / 2**20,
@@ -295,6 +317,7 @@ def _predicted(arm: Arm, records: Sequence[Mapping[str, Any]]) -> dict[str, floa
 def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:
     """Describe where the numbers come from: versions, commit, machine, data, runs."""
     genome, split, data = study.genome, study.split, study.baseline.settings.data
+    folds = [study.at_fold(fold).split.test for fold in range(study.recipe.folds or 0)]
     return {
         **environment(),
         "data": {
@@ -304,6 +327,7 @@ def provenance(study: Study, gathered: Gathered) -> dict[str, Any]:
             "train": list(split.train),
             "valid": list(split.valid),
             "test": list(split.test),
+            **({"held out by fold": [list(chroms) for chroms in folds]} if folds else {}),
         },
         "runs": [
             {

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lightning_dna.data.module import GenomeDataModule
@@ -10,18 +11,22 @@ from lightning_dna.errors import ConfigError
 from lightning_dna.study.recipe import Arm
 from lightning_dna.study.study import Study
 
+Integers = npt.NDArray[np.int64]
+
 _MOST_STEPS = 200  # of an arm that are looked at
+_FEWEST_STEPS, _MOST_BASES = 8, 2**21  # of an arm over longer tokens, whose rows are tokenized
 
 
 def row_frame(study: Study) -> pd.DataFrame:
     """Return one row for each arm that is trained: its steps and what they hold.
 
-    Rows are those that the first seed will read, of at most 200 steps spread over the training.
+    Rows are those that the first seed will read, of at most 200 steps spread over the training; of
+    an arm over longer tokens they are tokenized, those of fewer steps where steps are large.
 
     Returns:
-        ``steps``, ``tokens_per_step``; ``rows_per_step``, the mean; ``shortest`` and ``longest``,
-        the longest row of the step where that is least and greatest; ``padding_fraction``;
-        ``truncated_bases`` of the whole training.
+        ``steps``, ``tokens_per_step`` of the budget; ``rows_per_step``, the mean; ``shortest`` and
+        ``longest``, the longest row of the step where that is least and greatest, in the tokens of
+        the model; ``padding_fraction`` of its positions; ``truncated_bases`` of the whole training.
     """
     arms = [arm for arm in study.arms.values() if arm.source is None]
     return pd.DataFrame([_row(study, arm) for arm in arms])
@@ -30,7 +35,7 @@ def row_frame(study: Study) -> pd.DataFrame:
 def _row(study: Study, arm: Arm) -> dict[str, Any]:
     """Return the row of one arm."""
     settings = arm.settings
-    sampler = GenomeDataModule(
+    data = GenomeDataModule(
         settings.data,
         settings.length_schedule,
         tokens_per_step=settings.budget.tokens_per_step,
@@ -38,16 +43,11 @@ def _row(study: Study, arm: Arm) -> dict[str, Any]:
         objective=settings.model.objective,
         seed=study.recipe.seeds[0],
         genome=study.genome,
-    ).sampler
-    count = min(_MOST_STEPS, settings.budget.steps)
-    steps = np.linspace(0, settings.budget.steps - 1, count).round().astype(np.int64)
+    )
     try:
-        sizes = [sampler.plan.stretches(step).size for step in steps.tolist()]
+        rows, longest, real = _rows_of_tokens(data) if data.tokens else _rows_of_bases(data)
     except ConfigError as error:
         raise ConfigError(f"arm '{arm.name}': {error}") from error
-    longest = np.array([size.max() for size in sizes])
-    rows = np.array([len(size) for size in sizes])
-    positions = int((rows * longest).sum())
     return {
         "arm": arm.name,
         "steps": settings.budget.steps,
@@ -55,9 +55,34 @@ def _row(study: Study, arm: Arm) -> dict[str, Any]:
         "rows_per_step": float(rows.mean()),
         "shortest": int(longest.min()),
         "longest": int(longest.max()),
-        "padding_fraction": 1 - count * settings.budget.tokens_per_step / positions,
-        "truncated_bases": sampler.dropped_tokens,
+        "padding_fraction": 1 - float(real.sum() / (rows * longest).sum()),
+        "truncated_bases": data.sampler.dropped_tokens,
     }
+
+
+def _steps(data: GenomeDataModule, most: int) -> list[int]:
+    """Return some steps, evenly spread."""
+    total = data.sampler.total_steps
+    count = min(most, total)
+    return np.linspace(0, total - 1, count).round().astype(np.int64).tolist()  # type: ignore[no-any-return]
+
+
+def _rows_of_bases(data: GenomeDataModule) -> tuple[Integers, Integers, Integers]:
+    """Return rows, length of the longest and real positions of some steps; nothing is read."""
+    sampler = data.sampler
+    sizes = [sampler.plan.stretches(step).size for step in _steps(data, _MOST_STEPS)]
+    rows = np.array([len(size) for size in sizes])
+    longest = np.array([size.max() for size in sizes])
+    return rows, longest, np.full(len(sizes), sampler.tokens_per_step)
+
+
+def _rows_of_tokens(data: GenomeDataModule) -> tuple[Integers, Integers, Integers]:
+    """Return the same of rows of longer tokens, from batches as the training will have them."""
+    most = max(_FEWEST_STEPS, min(_MOST_STEPS, _MOST_BASES // data.sampler.tokens_per_step))
+    batches = data.train_dataloader().dataset
+    found = [batches[data.sampler[step]] for step in _steps(data, most)]
+    shapes = np.array([batch.input_ids.shape for batch in found])
+    return shapes[:, 0], shapes[:, 1], np.array([batch.tokens for batch in found])
 
 
 def row_table(study: Study) -> str:

@@ -27,6 +27,7 @@ _FIRST_FINETUNE_FIELDS = frozenset(
 _WITHOUT_EFFECT = frozenset(
     {"title", "description", "licence", "citation", "url", "metrics", "baselines", "folder"}
     | {"source", "sha256", "supersedes", "deviation", "layout", "reference"}
+    | {"carve_deviation", "matched_gap", "similarity"}
 )
 
 
@@ -38,6 +39,8 @@ def task_digest(card: TaskCard, data: Mapping[str, Any]) -> str:
         data: What the task says of its data.
     """
     plain = _deciding(card, _FIRST_CARD_FIELDS)
+    if card.rules.by_window:
+        plain.pop("unit", None)  # clusters are put on when scores are read
     return settings.fingerprint(
         {name: value for name, value in plain.items() if name not in _WITHOUT_EFFECT} | {**data}
     )

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lightning_dna import atomic, settings
+from lightning_dna.data.canaries import CanaryConfig
 from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.tokenization import CHARACTER, open_tokenizer, tokens_per_base
 from lightning_dna.data.training_set import training_set
@@ -17,11 +18,13 @@ from lightning_dna.data.windows import tile
 from lightning_dna.errors import DataError
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
+from lightning_dna.study.canary_views import canaries_of
 from lightning_dna.study.environment import environment
 from lightning_dna.study.machine import where_it_runs
 from lightning_dna.study.model_source import PretrainedCheckpoint, encoding_of
 from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.score_names import score_file, task_digest
+from lightning_dna.study.sealed_scores import seal, write_once
 from lightning_dna.study.study import Cell, Study
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.card import TaskCard
@@ -84,11 +87,24 @@ class Scorer:
         self.study = study
         self._digests: dict[str, str] = {}
         self._encodings: dict[str, Encoding] = {}
+        self._latest: tuple[Path, Checkpoint | PretrainedCheckpoint] | None = None
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
         """The tasks of the suite by name."""
         return {card.name: open_task(card, self) for card in self.study.cards}
+
+    @cached_property
+    def parts(self) -> tuple["Scorer", ...]:
+        """A scorer for each fold of a study over folds; this one of any other study."""
+        folds = self.study.recipe.folds
+        if folds is None:
+            return (self,)
+        return tuple(Scorer(self.study.at_fold(fold)) for fold in range(folds))
+
+    def of(self, cell: Cell) -> "Scorer":
+        """Return the scorer of a cell: that of its fold, if it has one."""
+        return self if cell.fold is None else self.parts[cell.fold]
 
     @property
     def genome(self) -> Genome:
@@ -115,6 +131,16 @@ class Scorer:
         """Learning rates that the baseline arm may try in fine-tuning."""
         return len(self.study.baseline.settings.finetune.rates)
 
+    @property
+    def vcf(self) -> str | None:
+        """The baseline arm's file of variants."""
+        return self.study.baseline.settings.data.vcf
+
+    @cached_property
+    def canaries(self) -> CanaryConfig | None:
+        """The canaries that arms were trained with."""
+        return canaries_of(self.study.arms)
+
     @cached_property
     def strata(self) -> GenomeStrata | None:
         """What is known of held-out bases besides the soft mask, where there is an annotation."""
@@ -127,6 +153,10 @@ class Scorer:
             ConfigError: If an arm's model is too short for a task.
             DataError: If a task's files are missing or wrong, or no window fits the genome.
         """
+        if self.study.recipe.folds is not None:
+            for part in self.parts:
+                part.check()
+            return
         refuse_incomplete(self.study.cards, self.study.tasks_root)
         for arm in self.study.trained:
             try:
@@ -216,14 +246,23 @@ class Scorer:
             atomic.write_json(path, record)
         return scores
 
-    def work(self, cell: Cell, folder: Path, *, progress: bool, microbatches: int = 1) -> None:
-        """Do whatever a cell still lacks: training, in parts where asked, then each table."""
+    def train(self, cell: Cell, folder: Path, *, progress: bool, microbatches: int = 1) -> None:
+        """Do what is left of a cell's training, in parts where asked."""
         self._record(cell, folder)
         checkpoint = self._checkpoint(cell, folder, progress=progress, microbatches=microbatches)
-        for job in self.jobs(cell):
-            path = folder / job.file
-            if not path.is_file():
-                self.score(job, cell, checkpoint, progress=progress).write(path)
+        self._latest = (folder, checkpoint)
+
+    def score_table(self, job: ScoreJob, cell: Cell, folder: Path, *, progress: bool) -> None:
+        """Score a cell that is trained on one task."""
+        path = folder / job.file
+        if path.is_file():
+            seal(path)
+            return
+        self._record(cell, folder)
+        if self._latest is None or self._latest[0] != folder:
+            checkpoint = self._checkpoint(cell, folder, progress=progress, microbatches=1)
+            self._latest = (folder, checkpoint)
+        write_once(self.score(job, cell, self._latest[1], progress=progress), path)
 
     def _checkpoint(
         self, cell: Cell, folder: Path, *, progress: bool, microbatches: int
@@ -263,7 +302,8 @@ class Scorer:
             "tasks": {job.file: self._digest(job.card) for job in self.jobs(cell)},
             "environments": before if now in before else [*before, now],
         }
-        atomic.write_json(path, content)
+        if not path.is_file() or atomic.read_json(path) != content:
+            atomic.write_json(path, content)
 
     def baseline_folder(self, card: TaskCard) -> str:
         """Return the folder of a task's baselines, relative to the study's."""
@@ -296,13 +336,14 @@ class Scorer:
         for table in self.baseline_tables(card):
             path = folder / table.file
             if path.is_file():
+                seal(path)
                 continue
             started = time.perf_counter()
             scores, record = self.tasks[card.name].score_baseline(table.name, seed=table.seed or 0)
             seconds = time.perf_counter() - started
             record = {**record, "seconds": seconds, **environment()}
             atomic.write_json(path.with_suffix(".json"), record)
-            scores.write(path)
+            write_once(scores, path)
 
 
 def device_of(cell: Cell) -> str:

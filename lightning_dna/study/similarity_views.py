@@ -61,17 +61,7 @@ def _some(
 ) -> Predictions | None:
     """Keep the examples of one stratum; ``None`` if there is none."""
     rows = np.array([strata[one] == stratum for one in entry.example_id.tolist()])
-    if not rows.any() or entry.y_true is None or entry.y_pred is None:
-        return None
-    return Predictions(
-        task=name,
-        variant=entry.variant,
-        seed=entry.seed,
-        example_id=entry.example_id[rows],
-        cluster_id=None if entry.cluster_id is None else entry.cluster_id[rows],
-        y_true=entry.y_true[rows],
-        y_pred=entry.y_pred[rows],
-    )
+    return entry.select(rows, task=name) if rows.any() else None
 
 
 def _enough(piece: Predictions | None) -> bool:

@@ -5,7 +5,7 @@ decides its result: the resolved settings and the digest of the sequence, never 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,17 @@ from lightning_dna.data.source import open_genome, resolve_split
 from lightning_dna.errors import ConfigError, ResultsError, unknown_name
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
+from lightning_dna.study.canary_views import group_names
+from lightning_dna.study.changed import difference
 from lightning_dna.study.data_files import with_data_files
+from lightning_dna.study.kfold import check_folds
 from lightning_dna.study.model_source import PretrainedSource, with_places
 from lightning_dna.study.recipe import Arm, Recipe, load_recipe, parse_recipe, resolve_arms
 from lightning_dna.study.recipe_sections import ComparisonConfig
+from lightning_dna.study.tuned import check_tuned
 from lightning_dna.study.views import compared_metrics, planned_pairs
 from lightning_dna.tasks.card import TaskCard
-from lightning_dna.tasks.suites import available, load_suite
+from lightning_dna.tasks.suites import available, load_suites
 from lightning_dna.training.config import RunConfig, deciding_settings
 
 FORMAT = 1
@@ -31,17 +35,19 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One arm with one seed."""
+    """One arm with one seed, and in a study over folds with one of them."""
 
     arm: Arm
     seed: int
     run: RunConfig
     run_id: str
+    fold: int | None = None
 
     @property
     def name(self) -> str:
-        """Arm and seed, for people."""
-        return f"{self.arm.name}/{self.seed}"
+        """Arm and seed, and the fold if there are any, for people."""
+        ending = "" if self.fold is None else f"/fold{self.fold}"
+        return f"{self.arm.name}/{self.seed}{ending}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +90,44 @@ class Study:
         """The folder in which task files are looked up first."""
         return _folder(self.recipe.tasks_root)
 
+    @property
+    def trainings(self) -> int:
+        """Number of trainings of each arm: seeds times folds."""
+        return len(self.recipe.seeds) * (self.recipe.folds or 1)
+
     def cells(self) -> list[Cell]:
         """List all cells, seed by seed: an interrupted study has every arm of its first seeds."""
-        return [self.cell(arm, seed) for seed in self.recipe.seeds for arm in self.arms.values()]
+        folds = [None] if self.recipe.folds is None else [*range(self.recipe.folds)]
+        return [
+            self.cell(arm, seed, fold)
+            for seed in self.recipe.seeds
+            for fold in folds
+            for arm in self.arms.values()
+        ]
 
-    def cell(self, arm: Arm, seed: int) -> Cell:
-        """Return the cell of one arm and seed."""
+    def at_fold(self, fold: int) -> "Study":
+        """Return one fold of a study over folds as a study of its own."""
+        arms = {name: _at_fold(arm, fold) for name, arm in self.arms.items()}
+        data = arms[self.recipe.baseline].settings.data
+        split = resolve_split(data, self.genome)
+        return replace(self, recipe=replace(self.recipe, folds=None), arms=arms, split=split)
+
+    def cell(self, arm: Arm, seed: int, fold: int | None = None) -> Cell:
+        """Return the cell of one arm and seed, and of one fold."""
+        arm = arm if fold is None else _at_fold(arm, fold)
         run = arm.settings.run(seed)
         digest = self.genome.digest
         name = (
             run_id(run, digest) if arm.source is None else checkpoint_id(arm.source, seed, digest)
         )
-        return Cell(arm=arm, seed=seed, run=run, run_id=name)
+        return Cell(arm=arm, seed=seed, run=run, run_id=name, fold=fold)
+
+
+def _at_fold(arm: Arm, fold: int) -> Arm:
+    """Return an arm whose split holds out another fold."""
+    data = arm.settings.data
+    data = replace(data, split=replace(data.split, fold=fold))
+    return replace(arm, settings=replace(arm.settings, data=data))
 
 
 def checkpoint_id(source: PretrainedSource, seed: int, genome_digest: str) -> str:
@@ -123,7 +155,7 @@ def load_study(recipe: str | Path, overrides: Sequence[str] = ()) -> Study:
     """
     path = catalog.resolve("recipe", recipe)
     _, content = load_recipe(path, overrides)
-    return _resolve(path.stem, _with_absolute_paths(content, path.parent), where=path.name)
+    return resolve_study(path.stem, _with_absolute_paths(content, path.parent), where=path.name)
 
 
 def open_study(folder: Path) -> Study:
@@ -133,7 +165,7 @@ def open_study(folder: Path) -> Study:
         ResultsError: If the folder is not a results folder, or another version wrote it.
     """
     record = read_record(folder)
-    return _resolve(record["name"], record["content"], where=str(folder / "study.json"))
+    return resolve_study(record["name"], record["content"], where=str(folder / "study.json"))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -176,7 +208,7 @@ def record_study(study: Study, folder: Path) -> None:
     before: dict[str, Any] = {}
     if (folder / "study.json").is_file():
         before = read_record(folder)
-        _check_same(study, before, folder)
+        refuse_other_study(study, before, folder)
     elif folder.is_dir() and not all(atomic.is_partial(path) for path in folder.iterdir()):
         raise ResultsError(
             f"{folder} is not empty and holds no study.json; choose a new or empty --out folder."
@@ -196,34 +228,51 @@ def record_study(study: Study, folder: Path) -> None:
         atomic.write_json(folder / "study.json", record)
 
 
-def _check_same(study: Study, record: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a folder whose cells are not among this study's."""
-    now = {cell.name: cell.run_id for cell in study.cells()}
-    before: Mapping[str, str] = record["runs"]
-    changed = sorted(name for name, run in before.items() if now.get(name) != run)
-    if record["name"] == study.name and not changed:
+def refuse_other_study(study: Study, record: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a folder whose cells are not among this study's, and say which and what stays valid.
+
+    Args:
+        study: The study.
+        record: What :func:`read_record` returned.
+        folder: The results folder, for the message.
+
+    Raises:
+        ResultsError: If a cell of the folder is another one now, or gone.
+    """
+    runs = {cell.name: cell.run_id for cell in study.cells()}
+    what = difference(record, runs, study.content)
+    if record["name"] == study.name and not what:
         return
-    what = (
-        f"cells {', '.join(changed[:5])}{' and more' if len(changed) > 5 else ''} differ"
-        if changed
-        else "its name differs"
-    )
     raise ResultsError(
-        f"{folder} holds the study '{record['name']}', not this '{study.name}': {what}. Choose"
+        f"{folder} holds the study '{record['name']}', not this '{study.name}':"
+        f" {what or 'its name differs'}. Choose"
         " another --out folder, or repeat the command with the recipe and --set values it was made"
-        " with (arms and seeds may be added, not changed)."
+        " with (arms and seeds may be added, not changed: give a changed arm a name of its own)."
     )
 
 
-def _resolve(name: str, content: Mapping[str, Any], *, where: str) -> Study:
-    """Resolve arms, genome, split and cards of a recipe's content."""
+def resolve_study(name: str, content: Mapping[str, Any], *, where: str) -> Study:
+    """Resolve arms, genome, split and cards of a recipe's content.
+
+    Args:
+        name: Name of the study.
+        content: The recipe, as it is read from a file; paths are absolute.
+        where: What messages call it.
+
+    Raises:
+        ConfigError: On anything wrong in the recipe, its suites or its task cards.
+        DataError: If the genome cannot be used.
+    """
     recipe = parse_recipe(content, where=where)
     arms = resolve_arms(recipe, where=where)
+    check_tuned(recipe.tuned, arms, where=where)
     data = arms[recipe.baseline].settings.data
-    suite = [recipe.tasks.of(card) for card in load_suite(recipe.suite)]
+    suite = [recipe.tasks.of(card) for card in load_suites(recipe.suites)]
     recipe = _without_default_plan(recipe, suite)
     chosen, skipped = available(suite, _folder(recipe.tasks_root), recipe.suite_missing)
     cards = [view for card in chosen for view in recipe.tasks.views(card)]
+    if recipe.folds is not None:
+        check_folds(cards, data)
     # A plan may name a task that is left out; the report says that its row could not be made.
     declared = {view.name: view for card in (*suite, *chosen) for view in recipe.tasks.views(card)}
     _check_against_cards(recipe, arms, tuple(declared.values()), where=where)
@@ -269,7 +318,9 @@ def _check_against_cards(
     """
     data = arms[recipe.baseline].settings.data
     annotated = any(one.annotation is not None for one in data.members.values())
-    measured = compared_metrics(cards, annotated=annotated, genomes=data.genomes)
+    measured = compared_metrics(
+        cards, annotated=annotated, genomes=data.genomes, canaries=group_names(arms)
+    )
     place = f"{where}: comparison.planned"
     for row in recipe.comparison.planned:
         if "*" in row and not planned_pairs([row], measured):
@@ -313,7 +364,14 @@ def _with_absolute_paths(content: Mapping[str, Any], beside: Path) -> dict[str, 
     fixed = with_places(with_data_files(content, absolute), absolute)
     if "tasks_root" in fixed:
         fixed["tasks_root"] = absolute(fixed["tasks_root"])
-    suite = str(fixed.get("suite"))
-    if "/" in suite or suite.endswith((".yaml", ".yml")):
-        fixed["suite"] = absolute(suite)
+    if isinstance(suites := fixed.get("suite"), list):
+        fixed["suite"] = [_placed_suite(suite, absolute) for suite in suites]
+    elif suites is not None:
+        fixed["suite"] = _placed_suite(suites, absolute)
     return fixed
+
+
+def _placed_suite(suite: Any, absolute: Callable[[Any], Any]) -> Any:
+    """Write a suite's path as absolute; a shipped name stays a name."""
+    is_path = "/" in str(suite) or str(suite).endswith((".yaml", ".yml"))
+    return absolute(suite) if is_path else suite

@@ -22,7 +22,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from lightning_dna import atomic, settings
 from lightning_dna.errors import ConfigError, ResultsError
-from lightning_dna.study.executors import Job, work_through
+from lightning_dna.study.executors import work_through
+from lightning_dna.study.jobs import Job
 from lightning_dna.study.journal import Journal
 from lightning_dna.study.ledger import CellFolder
 from lightning_dna.study.ranges import check_range, examples
@@ -37,7 +38,9 @@ from lightning_dna.study.trials import (
     sampler,
     settings_with,
 )
+from lightning_dna.study.tuned import declared
 
+_VALUE = "valid_bits_per_base"
 _LOCK_SECONDS = 10  # after which the lock of a runner that was killed is broken
 
 
@@ -99,7 +102,9 @@ def tune(
     trials = pd.DataFrame(rows).drop(columns="params")
     atomic.write_text(folder / "trials.csv", trials.to_csv(index=False))
     best = {name: _best(name, [r for r in results if r["arm"] == name]) for name in order}
-    recipe = yaml.safe_dump(_tuned_recipe(study, best), sort_keys=False)
+    values = {name: min(trials.loc[trials["arm"] == name, _VALUE].dropna()) for name in order}
+    tuned = _tuned_recipe(study, best) | {"tuned": declared(config, best, values)}
+    recipe = yaml.safe_dump(tuned, sort_keys=False)
     atomic.write_text(folder / "tuned.yaml", recipe)
     return Search(
         trials=trials,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lightning_dna import atomic
 from lightning_dna.study.attempts import Attempt
-from lightning_dna.study.executors import Job
+from lightning_dna.study.jobs import Job
 from lightning_dna.study.ledger import CellFolder, State
 from lightning_dna.training.run import RESUME
 
@@ -33,29 +33,38 @@ class Waste:
 def status_table(jobs: Sequence[Job], folder: Path) -> str:
     """Return a line of counts, and one row for each cell: state, attempts, place, failure.
 
+    A stage of a trained cell that runs or failed has a row of its own beneath it.
+
     Args:
         jobs: The cells of a study.
         folder: Its results folder.
     """
     rows, states = [], []
     for job in jobs:
-        place, state = job.folder, job.folder.state()
-        attempts, failure = place.attempts(), place.failure() or {}
-        message = str(failure.get("message", "")).splitlines()
+        state = job.state()
         states.append(state)
-        rows.append(
-            {
-                "cell": job.name,
-                "state": str(state),
-                "attempts": len(attempts),
-                "last": _last(place, attempts, state),
-                "folder": str(place.folder.relative_to(folder)),
-                "failure": f"{failure['kind']}: {message[0] if message else ''}" if failure else "",
-            }
-        )
+        rows.append(_row(job, state, folder))
+        for stage in job.stages if job.folder.done() else ():
+            if (found := stage.folder.state()) not in (State.DONE, State.PLANNED):
+                rows.append(_row(stage, found, folder))
     counts = ", ".join(f"{states.count(state)} {state}" for state in State if states.count(state))
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
-    return f"{len(rows)} cells: {counts}\n\n{table}"
+    return f"{len(jobs)} cells: {counts}\n\n{table}"
+
+
+def _row(job: Job, state: State, folder: Path) -> dict[str, str | int]:
+    """Return the row of a cell or a stage; the failure of a stage stands in its own."""
+    place = job.folder
+    attempts, failure = place.attempts(), place.failure() or {}
+    message = str(failure.get("message", "")).splitlines()
+    return {
+        "cell": job.name,
+        "state": str(state),
+        "attempts": len(attempts),
+        "last": _last(place, attempts, state),
+        "folder": str(place.folder.relative_to(folder)),
+        "failure": f"{failure['kind']}: {message[0] if message else ''}" if failure else "",
+    }
 
 
 def _last(place: CellFolder, attempts: list[Attempt], state: State) -> str:
@@ -95,16 +104,26 @@ def waste(jobs: Sequence[Job], folder: Path) -> list[Waste]:
         if place.is_dir() and place not in ours:
             found.append(_waste(place, "belongs to no cell of this study"))
     for job in jobs:
-        state = job.folder.state()
+        state = job.state()
         if state is State.RUNNING:
             continue
         for path in sorted(job.folder.folder.rglob("*")):
             if path.is_file() and atomic.is_partial(path):
                 found.append(_waste(path, "was never finished"))
         resume = job.folder.folder / RESUME
-        if state is State.DONE and resume.is_file():
+        if job.folder.done() and resume.is_file():
             found.append(_waste(resume, "its training is done"))
     return found
+
+
+def tables_in(found: Sequence[Waste], folder: Path) -> list[str]:
+    """List the tables of test scores that would be removed, relative to the results folder."""
+    return [
+        table.relative_to(folder).as_posix()
+        for item in found
+        for table in ([item.path] if item.path.is_file() else sorted(item.path.rglob("*.parquet")))
+        if table.suffix == ".parquet"
+    ]
 
 
 def remove(found: list[Waste]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lightning_dna import atomic, settings
-from lightning_dna.data.encoding import CHARACTERS, Encoding
-from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.data.encoding import Encoding
+from lightning_dna.errors import DataError
 from lightning_dna.models.interop import files
 from lightning_dna.models.interop.pretrained import load_pretrained
 from lightning_dna.models.language_model import LanguageModel, build_model
@@ -21,7 +21,7 @@ from lightning_dna.stats.comparison import estimates
 from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.tables import EstimateTable
-from lightning_dna.study.model_source import encoding_of
+from lightning_dna.study.model_source import encoding_of, encoding_of_run
 from lightning_dna.tasks.variant_data import VariantData
 from lightning_dna.tasks.variant_effect import damaging
 from lightning_dna.tasks.variant_files import VariantSet
@@ -56,9 +56,8 @@ def open_model(folder: Path, *, untrained: int | None = None) -> ScoredModel:
             ``None`` keeps these.
 
     Raises:
-        ConfigError: If the run was trained on tokens of several bases: its vocabulary belongs to
-            its study.
-        DataError: If the folder holds no checkpoint, or a damaged one.
+        DataError: If the folder holds no checkpoint, or a damaged one, or a run over tokens of
+            several bases without its tokenizer.
         ResultsError: If a run in it is not finished.
     """
     if not folder.is_dir():
@@ -68,9 +67,8 @@ def open_model(folder: Path, *, untrained: int | None = None) -> ScoredModel:
         model = load_pretrained(folder)
         encoding, digest = encoding_of(folder, model.config), files.digest(folder)
     elif (folder / RECORD).is_file():
-        checkpoint = load_checkpoint(folder)
-        _check_tokens(folder)
-        model, encoding = checkpoint.model(), CHARACTERS
+        model = load_checkpoint(folder).model()
+        encoding = encoding_of_run(folder, model.config)
         with (folder / WEIGHTS).open("rb") as weights:
             digest = hashlib.file_digest(weights, "sha256").hexdigest()
     else:
@@ -82,17 +80,6 @@ def open_model(folder: Path, *, untrained: int | None = None) -> ScoredModel:
         model = build_model(model.config, seed=untrained).eval()
         digest = f"untrained:{untrained}:{settings.fingerprint(settings.plain(model.config))}"
     return ScoredModel(model=model, encoding=encoding, digest=digest)
-
-
-def _check_tokens(folder: Path) -> None:
-    """Refuse a run over longer tokens, whose vocabulary is not in its folder."""
-    data = atomic.read_json(folder / "run.json").get("data", {})
-    name = data.get("tokenizer", "character")
-    if name != "character":
-        raise ConfigError(
-            f"{folder} was trained with data.tokenizer '{name}'; score it in its study, by a task "
-            f"of kind variant_effect in the suite, or save it with its tokenizer.json."
-        )
 
 
 def score_table(

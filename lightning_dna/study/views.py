@@ -3,7 +3,8 @@
 A held-out task has the views ``TASK`` (test chromosomes), ``TASK/repeat`` and ``TASK/unique`` (its
 strata), with an annotation one for each further stratum, such as ``TASK/codon_1`` or
 ``TASK/gc_30_40``, ``TASK/train`` (windows of the training chromosomes) and ``TASK/gap`` (training
-minus held-out, which is a contrast of two example sets and is made in the comparison).
+minus held-out, which is a contrast of two example sets and is made in the comparison). Views by
+similarity to training, and the gap at equal composition: :mod:`lightning_dna.study.homology_views`.
 """
 
 import math
@@ -14,10 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lightning_dna.genome.repeat_annotation import divergence_names
 from lightning_dna.stats.predictions import Predictions
+from lightning_dna.study.canary_views import by_repetitions
 from lightning_dna.study.label_groups import groups_of
 from lightning_dna.tasks.base import ScoresKind
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.similarity_bins import similarity_names
 from lightning_dna.tasks.strata import SEPARATOR, annotated_names
 
 MLM_METRICS = ("mlm_accuracy", "bits_per_base", "cross_entropy")
@@ -27,7 +31,11 @@ _SUMS = ["masked", "correct", "nats"]
 
 
 def compared_metrics(
-    cards: Iterable[TaskCard], *, annotated: bool = False, genomes: Iterable[str] = ()
+    cards: Iterable[TaskCard],
+    *,
+    annotated: bool = False,
+    genomes: Iterable[str] = (),
+    canaries: Iterable[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Return the views that a suite can have, each with the metrics that are compared on it.
 
@@ -36,6 +44,7 @@ def compared_metrics(
         annotated: Whether held-out bases are told apart by an annotation. Classes of repeats are
             not listed: which there are is known when their file is read.
         genomes: Names of several genomes: each is a view of its own.
+        canaries: Names of the groups of canaries that arms were trained with.
 
     Example:
         >>> card = TaskCard(name="bases", kind="heldout_mlm", title="x", train_windows=False)
@@ -46,12 +55,16 @@ def compared_metrics(
     for card in cards:
         if card.rules.by_window:
             parts = ("", "/repeat", "/unique", *(("/train", "/gap") if card.train_windows else ()))
+            parts += ("/matched_gap",) if card.matched_gap else ()
+            parts += tuple(f"/{name}" for name in similarity_names()) if card.similarity else ()
             names = (*(annotated_names() if annotated else ()), *genomes)
+            names += divergence_names() if card.repeat_divergence else ()
             parts += tuple(f"/{name}" for name in names)
             found |= {f"{card.name}{part}": COMPARED_MLM for part in parts}
         else:
             tables = [table_name(card.name, table) for table in card.tables]
-            groups = [f"{name}/{group}" for name in tables for group in groups_of(card)]
+            names = tuple(canaries) if card.kind == "canaries" else tuple(groups_of(card))
+            groups = [f"{name}/{group}" for name in tables for group in names]
             found |= dict.fromkeys([*tables, *groups], card.metrics)
     return found
 
@@ -163,6 +176,7 @@ def example_views(scores: pd.DataFrame, kind: ScoresKind) -> dict[str, list[Pred
         kind: Its kind, which says what the columns hold.
     """
     views: dict[str, list[Predictions]] = {}
+    scores = by_repetitions(scores) if kind == "canaries" else scores
     for task, frame in scores.groupby("task", sort=False):
         views[str(task)] = []
         for key, rows in frame.groupby(["variant", "seed"], sort=False):
@@ -190,6 +204,8 @@ def _said(rows: pd.DataFrame, kind: ScoresKind) -> dict[str, Any]:
             "y_true": rows["label"].to_numpy(np.int64),
             "y_score": rows["score"].to_numpy(np.float64),
         }
+    if kind == "canaries":
+        return {"numerator": {"exposure": rows["exposure"].to_numpy(np.float64)}}
     if kind == "multilabel":
         return {"labels": np.stack([*rows["labels"]]), "label_scores": np.stack([*rows["scores"]])}
     counts = [np.stack([*rows[name]]) for name in ("hits", "predicted", "true")]

@@ -6,6 +6,7 @@ task whose training file is not at hand. No torch here.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from lightning_dna.tasks.labelled_files import (
 from lightning_dna.tasks.layouts.classes import class_entries, read_classes
 from lightning_dna.tasks.layouts.parquet import read_parquet
 from lightning_dna.tasks.layouts.places import places_of
+from lightning_dna.tasks.layouts.shared_table import refuse_other_task
 from lightning_dna.tasks.layouts.table import LabelledTable, read_csv
 
 PARTS = ("train", "valid", "test")
@@ -99,7 +101,9 @@ def parts_of_card(card: TaskCard, tasks_root: Path | None) -> tuple[dict[str, Au
     return parts, ", ".join(f"{name} ({file})" for name, file in missing.items())
 
 
-def read_audit_part(path: Path, name: str, *, genome: Path | None = None) -> AuditPart:
+def read_audit_part(
+    path: Path, name: str, *, genome: Path | None = None, task: str | None = None
+) -> AuditPart:
     """Read a file or folder of examples.
 
     Args:
@@ -109,10 +113,14 @@ def read_audit_part(path: Path, name: str, *, genome: Path | None = None) -> Aud
         name: Name of the part.
         genome: FASTA file from which sequences of intervals are cut and against which their places
             are checked.
+        task: Of a Parquet table of several tasks, the one whose rows are read.
 
     Raises:
         DataError: If it does not exist, is none of these, or an interval is not of this genome.
+        ConfigError: If it is a table of other tasks.
     """
+    if task is not None and path.exists():
+        refuse_other_task(path, task)
     if path.is_dir():
         if _holds_intervals(path) and genome is None:
             pieces = [
@@ -126,7 +134,8 @@ def read_audit_part(path: Path, name: str, *, genome: Path | None = None) -> Aud
     if form == "fasta":
         return _from_fasta(path, name)
     if form == "parquet":
-        return _from_table(_with_label(path, read_parquet, ("sequence",)), name, None)
+        read = partial(read_parquet, task=task or "")
+        return _from_table(_with_label(path, read, ("sequence",)), name, None)
     if _is_interval_file(path):
         return _intervals(path, name, "")
     return _from_table(_with_label(path, read_csv, ("sequence",)), name, None)

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lightning_dna.atomic import replacing
+from lightning_dna.atomic import creating, replacing
 from lightning_dna.errors import ResultsError
 
-ScoresKind = Literal["mlm", "classification", "ranking", "multilabel", "per_position"]
+ScoresKind = Literal["mlm", "classification", "ranking", "multilabel", "per_position", "canaries"]
 
 SCHEMA_VERSION = 1
 _METADATA_KEY = b"lightning_dna.scores"
@@ -73,6 +73,20 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "predicted": "counts",
         "true": "counts",
     },
+    "canaries": {
+        "task": "text",
+        "variant": "text",
+        "seed": "count",
+        "example_id": "text",
+        "cluster_id": "text",
+        "kind": "text",
+        "repetitions": "count",
+        "nats": "number",
+        "rank": "count",
+        "places": "count",
+        "exposure": "number",
+        "p_value": "number",
+    },
 }
 _ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
     "mlm": {"part": ("train", "test")},
@@ -80,6 +94,7 @@ _ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
     "ranking": {},
     "multilabel": {},
     "per_position": {},
+    "canaries": {"kind": ("random", "shuffled")},
 }
 _STRATA = ("repeat", "unique")  # further names may follow, see `lightning_dna.tasks.strata`
 _EXAMPLE = ["task", "variant", "seed", "example_id"]
@@ -109,6 +124,11 @@ class Scores:
     ``task, variant, seed, example_id, cluster_id``, and for each class of the task the number of
     positions that are ``hits`` (predicted and true), ``predicted`` and ``true``.
 
+    ``canaries``: one row per canary: ``task, variant, seed, example_id, cluster_id, kind`` (random
+    | shuffled), ``repetitions`` (copies in the training windows), ``nats`` (its loss), ``rank``
+    (place by loss among ``places`` sequences, itself one of them), ``exposure`` (log2 of places
+    minus log2 of the rank, bits), ``p_value`` (rank by places).
+
     Args:
         frame: The table. Columns may come in any order and any integer or text type; they are put
             into the order above as ``int64``, ``float64`` and text.
@@ -135,10 +155,15 @@ class Scores:
             )
         object.__setattr__(self, "frame", _checked(self.frame, self.kind))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, *, once: bool = False) -> None:
         """Write the table as Parquet, whole or not at all.
 
+        Args:
+            path: The file.
+            once: Whether a file that is there must stay as it is.
+
         Raises:
+            FileExistsError: If it must, and is there.
             ResultsError: If the folder cannot be written to.
         """
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
@@ -146,7 +171,7 @@ class Scores:
         table = table.replace_schema_metadata(
             {**(table.schema.metadata or {}), _METADATA_KEY: stamp}
         )
-        with replacing(path) as temporary:
+        with (creating if once else replacing)(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     @classmethod
@@ -213,6 +238,15 @@ def _check_ranking(frame: pd.DataFrame) -> None:
     """Check that labels are 0 or 1 and scores finite."""
     _refuse(frame, frame["label"] > 1, "label must be 0 or 1", "ranking")
     _refuse(frame, ~np.isfinite(frame["score"]), "score must be finite", "ranking")
+
+
+def _check_canaries(frame: pd.DataFrame) -> None:
+    """Check that ranks are places, and the exposures those of the ranks."""
+    wrong = (frame["rank"] < 1) | (frame["rank"] > frame["places"])
+    _refuse(frame, wrong, "rank must be from 1 to places", "canaries")
+    bits = np.log2(frame["places"] / frame["rank"])
+    wrong = (frame["exposure"] - bits).abs() > 1e-9
+    _refuse(frame, wrong, "exposure must be log2 of places by rank", "canaries")
 
 
 def _check_mlm(frame: pd.DataFrame) -> None:
@@ -336,4 +370,5 @@ _RULES: dict[str, Callable[[pd.DataFrame], None]] = {
     "ranking": _check_ranking,
     "multilabel": _check_multilabel,
     "per_position": _check_per_position,
+    "canaries": _check_canaries,
 }

@@ -12,9 +12,17 @@ from typing import Literal, get_args
 from lightning_dna import catalog
 from lightning_dna.errors import ConfigError, unknown_name
 from lightning_dna.genome.simulated_tasks import SIMULATED_TASKS
-from lightning_dna.settings import build, load_yaml
+from lightning_dna.settings import OURS, build, load_yaml
 from lightning_dna.tasks.card_files import Carve, Split, check_files, check_layout, check_sums
 from lightning_dna.tasks.card_kinds import CARD_KINDS, CardKind, TaskKind
+from lightning_dna.tasks.heldout_card import check_heldout_card
+from lightning_dna.tasks.memorization_cards import (
+    ATTACKS,
+    Attack,
+    Control,
+    check_allele_card,
+    check_membership_card,
+)
 from lightning_dna.tasks.regions import Regions, check_region_card
 from lightning_dna.tasks.species_source import SpeciesSource, check_species_card
 from lightning_dna.tasks.variant_source import (
@@ -36,6 +44,7 @@ _AT_LEAST = {
     "mask_seed": 0,
     "max_windows": 1,
     "cluster_length": 1,
+    "neighbours": 1,
     "max_train": 1,
     "sequence_length": 1,
     "folds": 2,
@@ -65,23 +74,28 @@ class TaskCard:
         licence: Licence of the data.
         citation: Who made the task.
         url: Where the data come from.
-        source: Name of the data source that ``lightning-dna data get`` fetches the files from.
+        source: Name of the data source that ``lightning-dna data get`` fetches the files from, or
+            the path of its YAML file.
         sha256: Entry of ``files`` to the checksum of its file, as it lies or unpacked from gzip;
             of a folder, that of the list that ``sha256sum`` writes of its files, sorted. Checked
             when the file is read.
         unit: What is resampled, and what the cluster ids of the scores are: ``example`` (each for
             itself, or the column ``cluster``), ``chromosome`` (needs coordinates), ``homology``
             (sequences that share stretches, on either strand), or what the column ``cluster``
-            holds: ``cluster``, ``gene``, ``exon``.
+            holds: ``cluster``, ``gene``, ``exon``. Of ``heldout_mlm`` stretches of
+            ``cluster_length``, which ``homology`` unites where they share sequence.
         supersedes: Name of the card that this one corrects.
         deviation: How the card departs from the published task; printed with every result.
+        carve_deviation: How the carving departs from it; printed where the part is used as carved,
+            and not under ``folds``.
         metrics: Metrics to report. Default: ``mlm_accuracy`` and ``bits_per_base`` for
             ``heldout_mlm``, ``mcc`` and ``accuracy`` otherwise.
-        baselines: Baselines scored beside the arms: ``majority`` and ``markov_1`` to ``markov_5``
-            for ``heldout_mlm``; otherwise ``majority``, ``kmer_logistic`` and the networks
-            ``onehot_cnn``, ``gb_cnn`` (of GenomicBenchmarks, as published), ``gb_cnn_fixed``
-            (without its second sigmoid), ``convnova_like`` and ``enformer_like``. Adding one scores
-            that one alone.
+        baselines: Baselines scored beside the arms: ``majority``, ``markov_1`` to ``markov_5``,
+            ``context_mixture`` (words of up to 16 visible bases) and ``copy_oracle`` (what stands
+            where the training sequence has the window again) for ``heldout_mlm``; otherwise
+            ``majority``, ``kmer_logistic`` and the networks ``onehot_cnn``, ``gb_cnn`` (of
+            GenomicBenchmarks, as published), ``gb_cnn_fixed`` (without its second sigmoid),
+            ``convnova_like`` and ``enformer_like``. Adding one scores that one alone.
         window_length: Bases of a window; ``None`` for the study's ``data.length``.
         mask_fraction: Share of the bases that are hidden, in (0, 1).
         mask_seed: Seed of the hidden positions: part of the task, not of a run.
@@ -90,6 +104,20 @@ class TaskCard:
             share a cluster.
         train_windows: Whether windows of the training chromosomes are scored too, as many as of
             the test chromosomes, for the gap between seen and held-out sequence.
+        matched_gap: Whether the gap is also shown between equal strata: training windows weighted
+            to the repeats, GC content and annotation of the held-out ones (view ``matched_gap``).
+        similarity: Whether held-out scores are also shown by how much of a window stands on the
+            training chromosomes, and how long a stretch of it. Like ``matched_gap`` and ``unit:
+            homology`` of a held-out card, it changes no score, and scores are not made again.
+        repeat_divergence: Whether the strata of an annotated genome tell repeats apart by their
+            divergence from the consensus, which RepeatMasker output (``data.repeat_bed``) states.
+        attacks: Which attacks of a task of kind ``membership`` are tables: ``loss`` and
+            ``neighbours`` (the loss compared with that of mutated copies of the window).
+        control: Of that kind: ``none``, windows of training chromosomes against windows of test
+            chromosomes; or held-out windows on both sides, of validation and test
+            ``chromosomes``, or of every other of their ``blocks`` of ``cluster_length``.
+        neighbours: Mutated copies of each window.
+        mutation_rate: Share of the bases that are mutated in a copy, in (0, 1).
         ways: How a classifier is made from a model: ``frozen`` (linear probe on the pretrained
             weights), ``frozen_cnn`` (BEND's two-layer CNN on their states), ``full`` (all weights
             fine-tuned), ``lora`` and ``ia3`` (small changes of them), ``soft_prompt`` (vectors in
@@ -148,6 +176,7 @@ class TaskCard:
     unit: Unit = "example"
     supersedes: str | None = None
     deviation: str = ""
+    carve_deviation: str = ""
     metrics: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
 
@@ -157,6 +186,14 @@ class TaskCard:
     max_windows: int | None = None
     cluster_length: int = 16384
     train_windows: bool = True
+    matched_gap: bool = False
+    similarity: bool = False
+    repeat_divergence: bool = False
+
+    attacks: tuple[Attack, ...] = ATTACKS
+    control: Control = "none"
+    neighbours: int = 8
+    mutation_rate: float = 0.05
 
     ways: tuple[Way, ...] = ("frozen", "full")
     files: dict[str, str] | None = None
@@ -183,7 +220,7 @@ class TaskCard:
     length: int = 512
     seed: int = 0
 
-    folder: str | None = None
+    folder: str | None = dataclasses.field(default=None, metadata=OURS)
 
     def __post_init__(self) -> None:
         ending = "" if self.split == "original" else f"@{self.split}"
@@ -209,6 +246,8 @@ class TaskCard:
                 raise ConfigError(f"{field} is {value}; allowed: {lowest} or more.")
         if not 0.0 < self.mask_fraction < 1.0:
             raise ConfigError(f"mask_fraction is {self.mask_fraction}; allowed: (0, 1).")
+        if self.kind == "heldout_mlm":
+            check_heldout_card(self.unit, self.train_windows, self.matched_gap)
         if self.rules.tables == "ways":
             _check_list("ways", self.ways, get_args(Way))
         if self.kind == "classification":
@@ -219,6 +258,11 @@ class TaskCard:
         if self.kind == "variant_effect":
             _check_list("scores", self.scores, SCORES)
             check_variant_card(self.files, self.unit, self.baselines, self.variants)
+        if self.kind == "membership":
+            _check_list("attacks", self.attacks, ATTACKS)
+            check_membership_card(self.control, self.mutation_rate)
+        if self.kind == "alleles":
+            check_allele_card(self.files)
         if self.kind == "species":
             check_species_card(self.files, self.unit, self.species)
         check_sums(self.sha256, self.files)
@@ -288,6 +332,11 @@ def load_card(name_or_path: str | Path, *, beside: Path | None = None) -> TaskCa
     for key in ("name", "kind", "title"):
         if key not in content:
             raise ConfigError(f"{path}: key '{key}' is missing; every task card has one.")
+    if isinstance(source := content.get("source"), str):
+        try:
+            catalog.resolve("source", source, beside=path.parent)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: key 'source': {error}") from error
     return build(TaskCard, {**content, "folder": str(path.parent)}, where=str(path))
 
 

@@ -19,6 +19,9 @@ TaskKind = Literal[
     "multilabel",
     "per_position",
     "species",
+    "membership",
+    "alleles",
+    "canaries",
 ]
 
 MAX_MARKOV_ORDER = 5
@@ -27,11 +30,17 @@ CLASSIFICATION_METRICS = tuple(name for name, row in METRICS.items() if row.kind
 HELDOUT_BASELINES = (
     "majority",
     *(f"markov_{order}" for order in range(1, MAX_MARKOV_ORDER + 1)),
+    "context_mixture",
+    "copy_oracle",
 )
 # Networks: trained from random initial weights, so that every seed has its own.
 TRAINED_BASELINES = ("onehot_cnn", "gb_cnn", "gb_cnn_fixed", "convnova_like", "enformer_like")
 CLASSIFICATION_BASELINES = ("majority", "gc_content", "kmer_logistic", *TRAINED_BASELINES)
 
+COUNTING_BASELINES = (
+    "majority",
+    *(f"markov_{order}" for order in range(1, MAX_MARKOV_ORDER + 1)),
+)
 VARIANT_BASELINES = ("gc_content", "exon_edge", "transversion", "conservation", "cadd")
 
 
@@ -50,6 +59,8 @@ class CardKind:
         tuned: Whether an arm's ``finetune`` settings decide its scores.
         by_window: Whether the scores are sums over windows of the genome, with its parts and
             strata as views.
+        neutral: Whether a larger value is neither better nor worse, as of all that measures
+            memory: reports then say larger and smaller.
     """
 
     fields: frozenset[str]
@@ -59,6 +70,7 @@ class CardKind:
     tables: str | None
     tuned: bool
     by_window: bool = False
+    neutral: bool = False
 
 
 CARD_KINDS: Mapping[TaskKind, CardKind] = {
@@ -71,6 +83,9 @@ CARD_KINDS: Mapping[TaskKind, CardKind] = {
                 "max_windows",
                 "cluster_length",
                 "train_windows",
+                "matched_gap",
+                "similarity",
+                "repeat_divergence",
             }
         ),
         metrics=HELDOUT_METRICS,
@@ -114,6 +129,39 @@ CARD_KINDS: Mapping[TaskKind, CardKind] = {
         baselines=VARIANT_BASELINES,
         tables="scores",
         tuned=False,
+    ),
+    "membership": CardKind(
+        fields=frozenset(
+            {"window_length", "mask_fraction", "mask_seed", "max_windows", "cluster_length"}
+            | {"attacks", "control", "neighbours", "mutation_rate"}
+        ),
+        metrics=("auroc", "tpr_at_fpr01"),
+        default_metrics=("auroc", "tpr_at_fpr01"),
+        baselines=COUNTING_BASELINES,
+        tables="attacks",
+        tuned=False,
+        neutral=True,
+    ),
+    "alleles": CardKind(
+        fields=frozenset(
+            {"window_length", "max_windows", "cluster_length", "train_windows", "files"}
+        ),
+        metrics=HELDOUT_METRICS,
+        default_metrics=("mlm_accuracy", "bits_per_base"),
+        baselines=COUNTING_BASELINES,
+        tables=None,
+        tuned=False,
+        by_window=True,
+        neutral=True,
+    ),
+    "canaries": CardKind(
+        fields=frozenset({"mask_fraction"}),
+        metrics=("exposure",),
+        default_metrics=("exposure",),
+        baselines=COUNTING_BASELINES,
+        tables=None,
+        tuned=False,
+        neutral=True,
     ),
     "multilabel": CardKind(
         fields=frozenset({"ways", "files", "regions", "max_train"}),

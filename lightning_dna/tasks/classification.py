@@ -28,6 +28,7 @@ from lightning_dna.tasks.examples import LabelledTask
 from lightning_dna.tasks.folds import Fold, divide, pool
 from lightning_dna.tasks.learning_rates import choose_rate
 from lightning_dna.tasks.probe import Embedder, fit_probe
+from lightning_dna.training.adaptation.cnn import keep_parts
 from lightning_dna.training.adaptation.ways import STARTS_FRESH, adapt
 from lightning_dna.training.config import FineTuneConfig
 from lightning_dna.training.finetune import FineTuned
@@ -201,7 +202,17 @@ def _outcomes(
     """Use a model in one way, once for each division of the examples."""
     if way in _PROBES:
         return _probe(start, task, divisions)
-    return [_tuned(start, way, _in_fold(task, fold), seed) for fold in divisions]
+    kept: dict[str, StateInputs] = {}  # frozen states, the same at every rate
+    if way == "frozen_cnn" and len(divisions) > 1:
+        kept = keep_parts(
+            start.model,
+            start.config,
+            start.encoding,
+            pool(task).codes,
+            [rows for fold in divisions for rows in (fold.train, fold.valid)],
+            device=start.device,
+        )
+    return [_tuned(start, way, _in_fold(task, fold), seed, kept) for fold in divisions]
 
 
 def _probe(embedder: Embedder, task: LabelledTask, divisions: Sequence[Fold]) -> list[Outcome]:
@@ -220,9 +231,10 @@ def _probe(embedder: Embedder, task: LabelledTask, divisions: Sequence[Fold]) ->
     return outcomes
 
 
-def _tuned(start: Embedder, way: Way, task: LabelledTask, seed: int) -> Outcome:
+def _tuned(
+    start: Embedder, way: Way, task: LabelledTask, seed: int, kept: dict[str, StateInputs]
+) -> Outcome:
     """Train at each learning rate, and predict the test examples with the best on validation."""
-    kept: dict[str, StateInputs] = {}  # frozen states, the same at every rate
 
     def train(one: FineTuneConfig) -> FineTuned:
         return adapt(

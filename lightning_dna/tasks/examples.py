@@ -6,6 +6,8 @@ without meaning.
 """
 
 import hashlib
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +78,7 @@ def load_examples(card: TaskCard, tasks_root: Path | None = None) -> LabelledTas
     notes = [card.deviation] if card.deviation else []
     if card.carve is not None and card.carve.part not in parts:
         parts |= _carve(parts, card.carve)
-        notes.append(
-            f"The {card.carve.part} part is carved from the file of the {card.carve.source} part: "
-            f"{len(parts[card.carve.part])} examples, {len(parts[card.carve.source])} remain."
-        )
+        notes += _carving(card, card.carve, parts)
     missing = [part for part in PARTS if part not in parts]
     if missing:
         raise DataError(
@@ -92,7 +91,7 @@ def load_examples(card: TaskCard, tasks_root: Path | None = None) -> LabelledTas
         )
         parts["train"] = parts["train"].select(_sample(parts["train"], card.max_train))
     _check_classes(card, parts, classes)
-    notes += _shared_sequences(parts)
+    notes += _pooling(card, parts)
     return LabelledTask(**parts, classes=classes, notes=_of_task(card, notes))
 
 
@@ -116,7 +115,7 @@ def _simulated(card: TaskCard) -> LabelledTask:
     }
     classes = ("0", "1")
     _check_classes(card, parts, classes)
-    notes = _of_task(card, _shared_sequences(parts))
+    notes = _of_task(card, _pooling(card, parts))
     return LabelledTask(**parts, classes=classes, notes=notes)
 
 
@@ -345,12 +344,37 @@ def _of_task(card: TaskCard, notes: list[str]) -> tuple[str, ...]:
     return tuple(f"{card.name}: {note}" for note in notes)
 
 
-def _shared_sequences(parts: dict[str, Examples]) -> list[str]:
-    """Say how many sequences of a part also stand in another one."""
-    sequences = {part: {codes.tobytes() for codes in parts[part].codes} for part in PARTS}
+def _carving(card: TaskCard, rule: Carve, parts: dict[str, Examples]) -> list[str]:
+    """Say what was carved, where the part is used as it was carved."""
+    if card.folds is not None or card.split not in ("original", "deoverlapped"):
+        return []  # the part goes back into the pool that folds, chromosomes or clusters are of
+    carved = (
+        f"The {rule.part} part is carved from the file of the {rule.source} part: "
+        f"{len(parts[rule.part])} examples, {len(parts[rule.source])} remain."
+    )
+    return [carved] if not card.carve_deviation else [card.carve_deviation, carved]
+
+
+def _pooling(card: TaskCard, parts: dict[str, Examples]) -> list[str]:
+    """Say what parts share, and that folds pool them; another split says itself what it did."""
+    codes = {part: parts[part].codes for part in PARTS}
     notes = []
-    for part, other in (("valid", "train"), ("test", "train"), ("test", "valid")):
-        shared = sum(codes.tobytes() in sequences[other] for codes in parts[part].codes)
+    if card.folds is not None:
+        notes = [
+            f"Cross-validation: training and validation examples are one pool of {card.folds} "
+            f"folds; each chooses once, the others train, and every model predicts the test part."
+        ]
+        # Copies of a sequence are in one fold, so training and validation share none.
+        codes = {"pooled": [*codes["train"], *codes["valid"]], "test": codes["test"]}
+    return notes + (_shared_sequences(codes) if card.split == "original" else [])
+
+
+def _shared_sequences(parts: Mapping[str, list[Codes]]) -> list[str]:
+    """Say how many sequences of a part also stand in one before it."""
+    sequences = {part: {codes.tobytes() for codes in held} for part, held in parts.items()}
+    notes = []
+    for other, part in itertools.combinations(parts, 2):
+        shared = sum(codes.tobytes() in sequences[other] for codes in parts[part])
         if shared:
             notes.append(
                 f"{shared} of {len(parts[part])} {part} sequences also stand in the {other} part."

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from lightning_dna.data.encoding import Encoding
-from lightning_dna.errors import ConfigError
+from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.models.config import ModelConfig
 from lightning_dna.tasks.base import Scores
+from lightning_dna.tasks.baselines.context_mixture import score_context_mixture
+from lightning_dna.tasks.baselines.copy_oracle import score_copy_oracle
 from lightning_dna.tasks.baselines.majority import score_majority
 from lightning_dna.tasks.baselines.markov import score_markov
 from lightning_dna.tasks.heldout_mlm import HeldoutMLM
+from lightning_dna.tasks.strata import GenomeStrata
 from lightning_dna.tasks.task import Candidate, Record, Task
 
 
@@ -23,9 +26,26 @@ class HeldOutTask(Task):
     def windows(self) -> HeldoutMLM:
         """The task on the study's genome."""
         around = self.around
-        return HeldoutMLM(
-            self.card, around.genome, around.split, around.window_length, around.strata
-        )
+        return HeldoutMLM(self.card, around.genome, around.split, around.window_length, self.strata)
+
+    @cached_property
+    def strata(self) -> GenomeStrata | None:
+        """What is known of the bases besides the soft mask.
+
+        Raises:
+            DataError: If the card tells repeats apart by divergence, and no file states it.
+        """
+        known = self.around.strata
+        if not self.card.repeat_divergence:
+            return known
+        found = None if known is None else known.by_divergence()
+        if found is None:
+            raise DataError(
+                f"task '{self.card.name}' has repeat_divergence: true, but no divergence of repeats"
+                " is known; give RepeatMasker output (.out) as data.repeat_bed, and genes as"
+                " data.annotation, or set it to false."
+            )
+        return found
 
     def load(self) -> None:
         """Lay out the windows of every part."""
@@ -65,7 +85,12 @@ class HeldOutTask(Task):
             "split": [list(around.split.train), list(around.split.test)],
             "length": self.windows.length,
         }
-        return found if around.strata is None else found | {"strata": around.strata.digest}
+        return found if self.strata is None else found | {"strata": self.strata.digest}
+
+    def bases(self) -> Mapping[str, int]:
+        """Return the bases of all windows."""
+        windows = self.windows
+        return {"test": windows.length * sum(len(windows.windows(p)) for p in windows.parts)}
 
     def score(self, candidate: Candidate, table: str | None) -> tuple[Scores, Record | None]:
         """Score the model on every hidden base; nothing is chosen."""
@@ -80,7 +105,12 @@ class HeldOutTask(Task):
         return scores, None
 
     def score_baseline(self, name: str, *, seed: int) -> tuple[Scores, Record]:
-        """Score the base frequencies or a Markov chain."""
-        if name == "majority":
-            return score_majority(self.windows), {}
+        """Score base frequencies, words of visible bases, or copies in the training sequence."""
+        whole = {
+            "majority": score_majority,
+            "context_mixture": score_context_mixture,
+            "copy_oracle": score_copy_oracle,
+        }
+        if name in whole:
+            return whole[name](self.windows), {}
         return score_markov(self.windows, int(name.removeprefix("markov_"))), {}

@@ -7,7 +7,7 @@ and every baseline is scored on the very same bases, and scores can be compared 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card_kinds import TaskKind
 from lightning_dna.tasks.strata import SOFT_MASK_STRATA, GenomeStrata, Labels
 from lightning_dna.tasks.token_marginals import BaseMarginals, token_log_probabilities
 from lightning_dna.tokenizers.character import CharacterTokenizer
@@ -113,6 +114,8 @@ class HeldoutMLM:
         DataError: If the annotation has nothing on a chromosome that is scored.
     """
 
+    kind: ClassVar[TaskKind] = "heldout_mlm"
+
     def __init__(
         self,
         card: TaskCard,
@@ -121,9 +124,9 @@ class HeldoutMLM:
         length: int,
         strata: GenomeStrata | None = None,
     ) -> None:
-        if card.kind != "heldout_mlm":
+        if card.kind != self.kind:
             raise ConfigError(
-                f"task '{card.name}' is of kind '{card.kind}'; expected 'heldout_mlm'."
+                f"task '{card.name}' is of kind '{card.kind}'; expected '{self.kind}'."
             )
         if not split.test:
             raise ConfigError(

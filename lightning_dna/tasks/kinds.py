@@ -17,10 +17,13 @@ the first published cards do not change the names of score files while they hold
 
 from collections.abc import Mapping
 
+from lightning_dna.tasks.alleles import AllelesTask
+from lightning_dna.tasks.canaries import CanariesTask
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.card_kinds import TaskKind
 from lightning_dna.tasks.heldout import HeldOutTask
 from lightning_dna.tasks.labelled import ClassificationTask
+from lightning_dna.tasks.membership import MembershipTask
 from lightning_dna.tasks.multilabel import MultilabelTask
 from lightning_dna.tasks.per_position import PerPositionTask
 from lightning_dna.tasks.species import SpeciesTask
@@ -35,6 +38,9 @@ KINDS: Mapping[TaskKind, type[Task]] = {
     "variant_effect": VariantEffectTask,
     "multilabel": MultilabelTask,
     "per_position": PerPositionTask,
+    "membership": MembershipTask,
+    "alleles": AllelesTask,
+    "canaries": CanariesTask,
 }
 
 

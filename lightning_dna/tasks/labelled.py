@@ -90,6 +90,12 @@ class ClassificationTask(Task):
         """Return a hash of ids, labels and bases of every part."""
         return {"examples": digest_examples(self.examples)}
 
+    def bases(self) -> Mapping[str, int]:
+        """Return the bases of the examples of each part."""
+        parts = {"train": self.examples.train, "valid": self.examples.valid}
+        parts["test"] = self.examples.test
+        return {name: int(part.lengths.sum()) for name, part in parts.items()}
+
     def score(self, candidate: Candidate, table: str | None) -> tuple[Scores, Record | None]:
         """Adapt the model in one way and score the test examples."""
         return score_classification(

@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from lightning_dna.atomic import replacing
-from lightning_dna.errors import DataError
+from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.locate import Locations, locate
-from lightning_dna.tasks.audit_parts import read_audit_part
+from lightning_dna.tasks.audit_parts import (
+    LABELLED_KINDS,
+    AuditPart,
+    parts_of_card,
+    read_audit_part,
+)
+from lightning_dna.tasks.card import TaskCard
 
 COLUMNS = ("file", "example_id", "chrom", "start", "end", "strand", "n_hits")
 
@@ -21,12 +27,12 @@ class LocatedFile:
     """The sequences of one file and their places.
 
     Attributes:
-        path: The file.
+        path: The file, or the part of a card.
         ids: Name of each sequence.
         places: Where they stand.
     """
 
-    path: Path
+    path: Path | str
     ids: tuple[str, ...]
     places: Locations
 
@@ -65,14 +71,47 @@ class LocatedFile:
                 )
 
 
-def located_file(path: Path, genome: Genome, *, k: int) -> LocatedFile:
+def located_file(path: Path, genome: Genome, *, k: int, task: str | None = None) -> LocatedFile:
     """Read a file and locate its sequences.
+
+    Args:
+        path: The file.
+        genome: Where they are looked for.
+        k: Bases of a seed.
+        task: Of a Parquet table of several tasks, the one whose rows are read.
 
     Raises:
         DataError: If the file cannot be used, or holds no sequences.
-        ConfigError: If ``k`` is out of range.
+        ConfigError: If ``k`` is out of range, or the table is of other tasks.
     """
-    part = read_audit_part(path, path.name.split(".")[0])
+    part = read_audit_part(path, path.name.split(".")[0], task=task)
+    return _located(path, part, genome, k)
+
+
+def located_card(
+    card: TaskCard, tasks_root: Path | None, genome: Genome, *, k: int
+) -> list[LocatedFile]:
+    """Read the files of a card and locate their sequences, part by part, as ``CARD/PART``.
+
+    Raises:
+        DataError: If none of its files is at hand, one cannot be used or holds no sequences.
+        ConfigError: If ``k`` is out of range, or the card is not of labelled sequences.
+    """
+    if card.kind not in LABELLED_KINDS:
+        raise ConfigError(
+            f"task '{card.name}' is of kind '{card.kind}'; sequences are located of the kinds "
+            f"{', '.join(LABELLED_KINDS)}."
+        )
+    parts, missing = parts_of_card(card, tasks_root)
+    if not parts:
+        raise DataError(
+            f"task '{card.name}': missing files: {missing}; name their folder with --tasks-root."
+        )
+    return [_located(f"{card.name}/{name}", part, genome, k) for name, part in parts.items()]
+
+
+def _located(path: Path | str, part: AuditPart, genome: Genome, k: int) -> LocatedFile:
+    """Locate the sequences of a part."""
     if part.codes is None:
         raise DataError(f"{path} holds intervals, not sequences; there is nothing to locate.")
     return LocatedFile(path=path, ids=part.ids, places=locate(part.codes, genome, k=k))

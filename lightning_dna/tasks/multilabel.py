@@ -87,6 +87,14 @@ class RegionsTask(Task):
                 digest.update(rows.astype(np.int64).tobytes() + b"\xff")
         return {"regions": digest.hexdigest()[:24]}
 
+    def bases(self) -> Mapping[str, int]:
+        """Return the bases of the regions of each part, over all folds."""
+        lengths = np.array([len(codes) for codes in self.task.regions.codes], dtype=np.int64)
+        return {
+            part: sum(int(lengths[getattr(split, part)].sum()) for split in self.task.splits)
+            for part in ("train", "valid", "test")
+        }
+
     def record(self, way: str, folds: list[Record], started: float) -> Record:
         """Join the records of all folds: sums of what was spent, means of what was measured."""
         first = folds[0]

@@ -1,4 +1,4 @@
-"""Strata of held-out bases beyond the soft mask: codon position, exon, intron, GC, repeat class.
+"""Strata of held-out bases beyond the soft mask: codon position, exon, intron, GC, kind of repeat.
 
 A base has one label for each factor, and its stratum is their names joined by ``+``, such as
 ``unique+codon_1+gc_30_40``. Scores are summed by whole strata, so any factor can be read from them
@@ -18,11 +18,13 @@ from lightning_dna.genome.alphabet import Codes
 from lightning_dna.genome.annotation import STRATA, Annotation, gc_names, gc_strata
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.joined import JoinedGenome, split_name
-from lightning_dna.genome.repeat_annotation import RepeatAnnotation
+from lightning_dna.genome.repeat_annotation import RepeatAnnotation, divergence_names
 
 SEPARATOR = "+"
 SOFT_MASK_STRATA = ("unique", "repeat")  # indexed by the soft mask
-CLASS_PREFIX = "class_"
+CLASS_PREFIX, DIVERGENCE_PREFIX = "class_", "div_"
+FREQUENCY_PREFIX = "af_"  # of alleles, in per cent
+STRATUM_PREFIXES = (CLASS_PREFIX, DIVERGENCE_PREFIX, FREQUENCY_PREFIX)
 
 Labels = npt.NDArray[np.int64]
 
@@ -45,17 +47,32 @@ class GenomeStrata:
     Args:
         annotation: Genes.
         repeats: Repeats by class, if there are any.
+        divergence: Whether repeats are told apart by their divergence too.
 
     Attributes:
         labels: Name of each stratum; windows are labelled by their places here.
         digest: What the strata depend on, wherever the files lie.
     """
 
-    def __init__(self, annotation: Annotation, repeats: RepeatAnnotation | None = None) -> None:
+    def __init__(
+        self,
+        annotation: Annotation,
+        repeats: RepeatAnnotation | None = None,
+        *,
+        divergence: bool = False,
+    ) -> None:
         self.annotation = annotation
         self.repeats = repeats
+        self._diverged = repeats if divergence else None
         classes = () if repeats is None else repeats.classes
-        factors = (SOFT_MASK_STRATA, STRATA, gc_names(), ("", *(CLASS_PREFIX + c for c in classes)))
+        factors: tuple[tuple[str, ...], ...] = (
+            SOFT_MASK_STRATA,
+            STRATA,
+            gc_names(),
+            ("", *(CLASS_PREFIX + c for c in classes)),
+        )
+        if self._diverged is not None:
+            factors += (("", *divergence_names()),)
         self._sizes = tuple(map(len, factors))
         self.labels = tuple(
             SEPARATOR.join(name for name in names if name) for names in itertools.product(*factors)
@@ -63,6 +80,8 @@ class GenomeStrata:
         parts = [annotation.digest]
         if repeats is not None:
             parts += [f"{name} {repeats.digest((name,))}" for name in classes]
+        if self._diverged is not None:
+            parts.append(f"divergence {self._diverged.divergence_digest()}")
         self.digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
     @classmethod
@@ -88,6 +107,12 @@ class GenomeStrata:
         if config.repeat_bed is not None:
             repeats = RepeatAnnotation.read(config.repeat_bed, genome.lengths)
         return cls(Annotation.read(config.annotation, genome.lengths), repeats)
+
+    def by_divergence(self) -> "GenomeStrata | None":
+        """Return strata that tell repeats apart by divergence too; ``None`` if it is not known."""
+        if self.repeats is None or not self.repeats.has_divergence:
+            return None
+        return GenomeStrata(self.annotation, self.repeats, divergence=True)
 
     def check(self, chroms: Iterable[str]) -> None:
         """Refuse chromosomes on which the annotation has nothing.
@@ -118,14 +143,18 @@ class GenomeStrata:
         """
         region = np.empty(codes.shape, dtype=np.int64)
         kind = np.zeros(codes.shape, dtype=np.int64)
+        age = np.zeros(codes.shape, dtype=np.int64)
         for row, start in enumerate(starts.tolist()):
             end = start + codes.shape[1]
             region[row] = self.annotation.strata(chrom, start, end)
             if self.repeats is not None:
                 kind[row] = self.repeats.codes(chrom, start, end)
+            if self._diverged is not None:
+                age[row] = self._diverged.divergence_codes(chrom, start, end)
         gc = np.broadcast_to(gc_strata(codes)[:, None], codes.shape)
-        factors = (repeat.astype(np.int64), region, gc.astype(np.int64), kind)
-        return np.asarray(np.ravel_multi_index(factors, self._sizes), dtype=np.int64)
+        factors = (repeat.astype(np.int64), region, gc.astype(np.int64), kind, age)
+        known = factors[: len(self._sizes)]
+        return np.asarray(np.ravel_multi_index(known, self._sizes), dtype=np.int64)
 
 
 class JoinedStrata(GenomeStrata):
@@ -153,6 +182,16 @@ class JoinedStrata(GenomeStrata):
             for name, strata in self._members.items()
         ]
         self.digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+    def by_divergence(self) -> "GenomeStrata | None":
+        """Return strata by divergence too, of the genomes of which it is known."""
+        found = {
+            name: None if strata is None else strata.by_divergence()
+            for name, strata in self._members.items()
+        }
+        if not any(found.values()):
+            return None
+        return JoinedStrata({name: found[name] or self._members[name] for name in found})
 
     def check(self, chroms: Iterable[str]) -> None:
         """Refuse chromosomes on which the annotation of their genome has nothing.

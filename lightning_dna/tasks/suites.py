@@ -58,6 +58,23 @@ def load_suite(name_or_path: str | Path) -> list[TaskCard]:
     return cards
 
 
+def load_suites(names: Sequence[str | Path]) -> list[TaskCard]:
+    """Read the cards of several suites, one after the other; a task that several share comes once.
+
+    Raises:
+        ConfigError: As `load_suite`; or if two suites have different tasks of one name.
+    """
+    found: dict[str, TaskCard] = {}
+    for name in names:
+        for card in load_suite(name):
+            if found.setdefault(card.name, card) != card:
+                raise ConfigError(
+                    f"suite '{name}' has another task '{card.name}' than a suite before it; scores "
+                    f"are told apart by task name, so rename one of the two."
+                )
+    return list(found.values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskChanges:
     """What a recipe changes on every card of its suite that has the field.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lightning_dna.data.canaries import CanaryConfig
 from lightning_dna.data.encoding import Encoding
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
@@ -41,6 +42,14 @@ class Surroundings(Protocol):
     @property
     def rates(self) -> int:
         """Learning rates that every arm may try in fine-tuning, and so every network beside it."""
+
+    @property
+    def vcf(self) -> str | None:
+        """The variants of the genome: the baseline arm's ``data.vcf``."""
+
+    @property
+    def canaries(self) -> CanaryConfig | None:
+        """The canaries that arms were trained with: ``data.canaries``."""
 
     @property
     def strata(self) -> GenomeStrata | None:
@@ -139,6 +148,13 @@ class Task(ABC):
     @abstractmethod
     def content(self) -> Mapping[str, Any]:
         """Return what decides the scores besides the card and the model: digests of the data."""
+
+    def bases(self) -> Mapping[str, int]:
+        """Return the bases of each part (``train``, ``valid``, ``test``) that a model would read.
+
+        For the price of a study before it is run; a kind that does not say is left out of it.
+        """
+        return {}
 
     @abstractmethod
     def score(self, candidate: Candidate, table: str | None) -> tuple[Scores, Record | None]:

@@ -81,6 +81,10 @@ class VariantEffectTask(Task):
             "variants": hashlib.sha256(repr(rows).encode()).hexdigest()[:24],
         }
 
+    def bases(self) -> Mapping[str, int]:
+        """Return the bases of a window with either allele of every variant."""
+        return {"test": 2 * self.data.length * len(self.data.variants.variants)}
+
     def score(self, candidate: Candidate, table: str | None) -> tuple[Scores, Record | None]:
         """Score every variant in one way; nothing is chosen."""
         name = cast(VariantScore, table)

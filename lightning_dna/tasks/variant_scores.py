@@ -23,6 +23,7 @@ model's state at the allele has seen one side alone.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -155,9 +156,11 @@ class _Reader:
         if encoding.by_base:
             codes = np.arange(N, dtype=np.uint8)
             self.bases = torch.from_numpy(encoding.row(codes).astype(np.int64)).to(device)
-        self.marginals = (
-            BaseMarginals(encoding.tokenizer) if self.masked and not encoding.by_base else None
-        )
+
+    @cached_property
+    def marginals(self) -> BaseMarginals:
+        """Sums over a vocabulary of longer tokens; distances between states need none."""
+        return BaseMarginals(self.encoding.tokenizer)
 
     def scores(self, pairs: Sequence[Pair], names: Sequence[VariantScore]) -> dict[str, Floats]:
         """Return the named scores of some variants on one strand."""
@@ -221,8 +224,6 @@ class _Reader:
         codes = np.stack([place.codes for place in places])
         flags = np.zeros(codes.shape, dtype=np.bool_)
         flags[np.arange(len(places)), [place.at for place in places]] = hidden
-        if self.marginals is None:
-            raise RuntimeError("only masked models over longer tokens are asked this way")
         return [
             *token_log_probabilities(
                 self.model, codes, flags, self.encoding, self.marginals, device=self.device

@@ -17,9 +17,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lightning_dna import atomic
-from lightning_dna.data.batches import IGNORE, Batch
+from lightning_dna.data.batches import IGNORE, Batch, without_targets
 from lightning_dna.errors import ConfigError
 from lightning_dna.training.modules import LanguageModule
+from lightning_dna.training.ranks import ALONE, Ranks
 
 _STEPS_BETWEEN_VARIANCES = 20  # or they would slow a short training down
 OnValidation = Callable[[int, Mapping[str, float]], None]
@@ -36,6 +37,17 @@ class DivergedError(ConfigError):
             f" ({config.warmup_fraction}) or set optimizer.gradient_clip"
             f" ({config.gradient_clip}; 0 is off)."
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as the message alone."""
+        return _diverged, (str(self),)
+
+
+def _diverged(message: str) -> DivergedError:
+    """Build the error again from its message."""
+    error = DivergedError.__new__(DivergedError)
+    error.args = (message,)
+    return error
 
 
 class Stopwatch:
@@ -79,21 +91,21 @@ class WeightSums:
             self.total = self.total + (batch.weights * (batch.targets != IGNORE)).sum()
             self.steps += 1
 
-    def mean_and_reset(self) -> dict[str, float]:
+    def mean_and_reset(self, ranks: Ranks = ALONE) -> dict[str, float]:
         """Return the mean since the last call as a column of the curve; none without weights."""
         if not self.steps:
             return {}
-        mean = float(self.total) / self.steps
+        mean = float(ranks.total([float(self.total)])[0]) / self.steps
         self.total, self.steps = 0.0, 0
         return {"weight_sum": mean}
 
-    def state_dict(self) -> dict[str, float]:
-        """Return what a resumed run needs."""
-        return {"total": float(self.total), "steps": self.steps}
+    def state_dict(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """Return what a resumed run needs, of all processes."""
+        return {"total": float(ranks.total([float(self.total)])[0]), "steps": self.steps}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from a saved state."""
-        self.total, self.steps = state["total"], int(state["steps"])
+    def load_state_dict(self, state: Mapping[str, float], ranks: Ranks = ALONE) -> None:
+        """Go on from a saved state; of several processes the one that leads takes the sum."""
+        self.total, self.steps = state["total"] if ranks.leads else 0.0, int(state["steps"])
 
 
 class Follow(Callback):
@@ -110,6 +122,9 @@ class Follow(Callback):
         path: Where the curve is written.
         on_validation: Called with the step and the validation metrics; may raise to stop the
             training.
+        also: Called at every validation for further columns of the curve.
+        ranks: The processes of this training. Each has its part of the validation batches; the one
+            that leads writes the curve and calls back.
     """
 
     def __init__(
@@ -122,7 +137,11 @@ class Follow(Callback):
         points: int,
         path: Path,
         on_validation: OnValidation | None,
+        also: Callable[[LanguageModule], Mapping[str, float]] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
+        self.also = also
         self.batches = batches
         self.total_steps = total_steps
         self.tokens_per_step = tokens_per_step
@@ -176,15 +195,17 @@ class Follow(Callback):
         row = {
             "step": step,
             "tokens": step * self.tokens_per_step,
-            "length": batch.length,
+            "length": int(self.ranks.most(batch.length)),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             **module.step_log.point(trainer.optimizers[0] if validate or rare else None),
             "valid_loss": math.nan,
             "valid_accuracy": math.nan,
         }
-        row |= self.weights.mean_and_reset()
+        row |= self.weights.mean_and_reset(self.ranks)
         if validate and self.batches:
             row |= self.validate(module)
+        if validate and self.also is not None:
+            row |= self.also(module)
         for name in ("train_loss", "valid_loss") if validate and self.batches else ("train_loss",):
             if not math.isfinite(row[name]):
                 raise DivergedError(name, step, module)
@@ -194,16 +215,23 @@ class Follow(Callback):
             trainer.logger.log_metrics(known, step=step)
         if validate:
             self.write()
-            if self.batches and self.on_validation is not None:
+            if self.batches and self.on_validation is not None and self.ranks.leads:
                 self.on_validation(step, row)
 
     def validate(self, module: LanguageModule) -> dict[str, float]:
-        """Return loss (nats per base) and accuracy on the validation batches."""
+        """Return loss (nats per base) and accuracy on the validation batches of all processes.
+
+        A process that has fewer of them than another computes one more that counts nothing, since
+        all processes must work where weights are spread over their devices. The metrics add up over
+        processes what they have counted before they divide.
+        """
         module.valid_loss.reset()
         module.valid_accuracy.reset()
         module.eval()
         with torch.no_grad(), module.trainer.precision_plugin.forward_context():
-            for index, batch in enumerate(self.batches):
+            for index in range(int(self.ranks.most(len(self.batches)))):
+                own = index < len(self.batches)
+                batch = self.batches[index] if own else without_targets(self.batches[-1])
                 module.validation_step(batch.to(module.device), index)
         module.train()
         return {
@@ -213,25 +241,28 @@ class Follow(Callback):
 
     def write(self) -> None:
         """Write the curve so far."""
-        atomic.write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))
+        if self.ranks.leads:
+            atomic.write_text(self.path, pd.DataFrame(self.rows).to_csv(index=False))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs."""
+        """Return what a resumed run needs, counted over all processes, which must all ask."""
+        padded, real = self.ranks.total([self.padded, self.real]).tolist()
         return {
             "rows": self.rows,
-            "padded": self.padded,
-            "real": self.real,
-            "weights": self.weights.state_dict(),
+            "padded": padded,
+            "real": int(real),
+            "weights": self.weights.state_dict(self.ranks),
             "seconds": self.stopwatch.seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.rows = list(state_dict["rows"])
-        self.padded = state_dict["padded"]
-        self.real = state_dict.get("real", 0)  # older ones are of single bases: not asked for
         if "weights" in state_dict:  # a resume point of an older version has none
-            self.weights.load_state_dict(state_dict["weights"])
+            self.weights.load_state_dict(state_dict["weights"], self.ranks)
+        if self.ranks.leads:  # what all had counted goes on being counted once
+            self.padded = state_dict["padded"]
+            self.real = state_dict.get("real", 0)  # older ones are of single bases: not asked for
         self.stopwatch.seconds = state_dict["seconds"]
 
 
@@ -242,9 +273,14 @@ class ResumePoint(Callback):
         path: The checkpoint file.
         every_seconds: Time between two saves; 0 saves after every step.
         stopwatch: Stands still while a save is under way.
+        ranks: The processes of this training, which put their parts together; one of them says when
+            and writes.
     """
 
-    def __init__(self, path: Path, every_seconds: float, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self, path: Path, every_seconds: float, stopwatch: Stopwatch, ranks: Ranks = ALONE
+    ) -> None:
+        self.ranks = ranks
         self.path = path
         self.every_seconds = every_seconds
         self.stopwatch = stopwatch
@@ -259,15 +295,16 @@ class ResumePoint(Callback):
         batch_idx: int,
     ) -> None:
         """Save when it is time."""
-        if time.monotonic() - self._last >= self.every_seconds:
+        due = time.monotonic() - self._last >= self.every_seconds
+        if self.ranks.of_first(due):
             self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
         """Save now."""
         with self.stopwatch.paused():
-            write_tensors(
-                self.path, trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-            )
+            content = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            if self.ranks.leads:
+                write_tensors(self.path, content)
         self._last = time.monotonic()
 
 

@@ -34,6 +34,8 @@ __all__ = [
 # Settings that cannot change the trained weights.
 _WITHOUT_EFFECT = (
     "accelerator",
+    "devices",
+    "strategy",
     "validate_every",
     "points",
     "checkpoint_every_seconds",
@@ -130,6 +132,10 @@ class TrainerConfig:
 
     Attributes:
         accelerator: Device kind; ``auto`` takes a GPU when there is one.
+        devices: Devices of this machine that one training takes, each with a part of every batch;
+            ``auto`` is every GPU, and one device without any. Scoring takes one.
+        strategy: How several devices share the work: ``ddp`` keeps the whole model on each,
+            ``fsdp`` a part of every weight and of its optimizer state; ``auto`` is ``ddp``.
         precision: ``auto`` is bfloat16 autocast on a GPU that supports it and 32-bit elsewhere.
         validate_every: Share of the steps between validations, in (0, 1]. The last step is always
             validated.
@@ -145,6 +151,8 @@ class TrainerConfig:
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int | Literal["auto"] = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     precision: Literal["auto", "32", "bf16"] = "auto"
     validate_every: float = 0.1
     points: int = 100
@@ -156,6 +164,8 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        if self.devices != "auto" and self.devices < 1:
+            raise ConfigError(f"trainer.devices is {self.devices}; allowed: 1 or more, or auto.")
         if not 0.0 < self.validate_every <= 1.0:
             raise ConfigError(f"trainer.validate_every is {self.validate_every}; allowed: (0, 1].")
         if self.points < 1:

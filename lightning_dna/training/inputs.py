@@ -67,20 +67,21 @@ class TokenInputs:
 
 @dataclass(frozen=True, eq=False)
 class StateInputs:
-    """Sequences as the hidden states of their bases, all in one table.
+    """Sequences as the hidden states of their bases, in one table.
 
     Attributes:
-        states: States of all sequences one after the other, shape ``(tokens, width)``.
-        starts: Row at which each sequence starts, and the number of rows.
+        states: States of all sequences, and perhaps of others, shape ``(tokens, width)``.
+        starts: Row at which each sequence starts, shape ``(n,)``.
+        lengths: Positions of each sequence, shape ``(n,)``.
     """
 
     states: npt.NDArray[np.floating[Any]]
     starts: Indices
+    lengths: Indices
 
-    @property
-    def lengths(self) -> Indices:
-        """Positions of each sequence."""
-        return np.diff(self.starts)
+    def select(self, indices: Indices) -> "StateInputs":
+        """Return some of the sequences, without a copy of their states."""
+        return StateInputs(self.states, self.starts[indices], self.lengths[indices])
 
     @property
     def width(self) -> int:
@@ -93,8 +94,8 @@ class StateInputs:
         """Return states, zeros where there are none, and the mask of real positions."""
         lengths = self.lengths[indices]
         padded = np.zeros((len(indices), int(lengths.max()), self.width), dtype=np.float32)
-        for row, index in enumerate(indices):
-            padded[row, : lengths[row]] = self.states[self.starts[index] : self.starts[index + 1]]
+        for row, (start, length) in enumerate(zip(self.starts[indices], lengths, strict=True)):
+            padded[row, :length] = self.states[start : start + length]
         real = np.arange(padded.shape[1]) < lengths[:, None]
         return torch.from_numpy(padded).to(device), torch.from_numpy(real).to(device)
 
@@ -132,8 +133,8 @@ def hidden_states(
     )
     if not len(kept) or kept.min() == 0:
         raise DataError("hidden states: a sequence without any base, or no sequence; remove it.")
-    starts = np.concatenate(([0], kept.cumsum()))
-    states = _table(int(starts[-1]), backbone.config.width, in_memory)
+    starts = kept.cumsum() - kept
+    states = _table(int(kept.sum()), backbone.config.width, in_memory)
     was_training, place = backbone.training, torch.device(device)
     backbone.to(place).eval()
     for batch in batches_by_length(inputs.lengths, max_tokens=BATCH_TOKENS):
@@ -148,9 +149,9 @@ def hidden_states(
             )
         ends = kept[batch].cumsum()
         for index, end in zip(batch, ends, strict=True):
-            states[starts[index] : starts[index + 1]] = rows[end - kept[index] : end]
+            states[starts[index] : starts[index] + kept[index]] = rows[end - kept[index] : end]
     backbone.train(was_training)
-    return StateInputs(states, starts)
+    return StateInputs(states, starts, kept)
 
 
 def _table(rows: int, width: int, in_memory: int) -> npt.NDArray[np.floating[Any]]:

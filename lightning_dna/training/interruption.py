@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from lightning_dna.data.batches import Batch
+from lightning_dna.training.ranks import ALONE, Ranks
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,12 +30,16 @@ class Interruption(Callback):
 
     It must stand after every other callback. A second SIGINT does not wait for the step to end.
 
+    Of several processes that train one model, all stop after the same step when one was told to.
+
     Args:
-        save: Writes a resume point.
+        save: Writes a resume point; ``None`` for a process that only looks after others.
+        ranks: The processes of this training.
     """
 
-    def __init__(self, save: Callable[[Trainer], None]) -> None:
+    def __init__(self, save: Callable[[Trainer], None] | None = None, ranks: Ranks = ALONE) -> None:
         self._save = save
+        self._ranks = ranks
         self._owner = os.getpid()
         self._pending: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -58,6 +63,11 @@ class Interruption(Callback):
             for number, handler in self._before.items():
                 signal.signal(number, handler)
 
+    @property
+    def pending(self) -> bool:
+        """Whether a signal came."""
+        return self._pending is not None
+
     def act(self) -> None:
         """Let a signal that came do what it would have done outside the block.
 
@@ -66,9 +76,10 @@ class Interruption(Callback):
         Raises:
             SystemExit: With the conventional 128 + number, if the caller's own handler returns.
         """
-        if self._pending is not None:
-            signal.raise_signal(self._pending)
-            raise SystemExit(128 + self._pending)
+        number = self._agreed()
+        if number:
+            signal.raise_signal(number)
+            raise SystemExit(128 + number)
 
     def _hold(self) -> None:
         """Set our handlers, but let a signal that the caller ignores be ignored."""
@@ -100,6 +111,17 @@ class Interruption(Callback):
         batch_idx: int,
     ) -> None:
         """Stop here when a signal came, leaving a resume point."""
-        if self._pending is not None:
-            self._save(trainer)
+        if self._agreed():
+            if self._save is not None:
+                self._save(trainer)
             raise _Stop
+
+    def _agreed(self) -> int:
+        """Return the number of a signal that came to any process of this training; 0 for none.
+
+        One that comes meanwhile is for the next time: all processes must say the same.
+        """
+        number = int(self._ranks.most(self._pending or 0))
+        if number:
+            self._pending = signal.Signals(number)
+        return number

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
@@ -24,6 +25,7 @@ from lightning_dna.models.language_model import build_model
 from lightning_dna.training.config import OptimizerConfig
 from lightning_dna.training.microbatches import loss_in_parts
 from lightning_dna.training.optim import adamw, seed_of_step
+from lightning_dna.training.ranks import ALONE, WHOLE, Ranks, share_of
 from lightning_dna.training.stability import StepLog
 
 
@@ -57,6 +59,7 @@ class LanguageModule(LightningModule):
         self.total_steps = total_steps
         self.seed = seed
         self.microbatches = 1  # parts of a batch, one after the other, where memory is short
+        self.ranks, self._share = ALONE, WHOLE
         self.model = build_model(self.config, seed=seed)
         self.valid_loss, self.valid_accuracy = _mean(), _mean()
         self.step_log = StepLog()
@@ -101,18 +104,40 @@ class LanguageModule(LightningModule):
         accuracy = (scores.argmax(dim=-1) == targets).float().sum() / max(1, len(targets))
         return weighted, plain.detach(), accuracy.detach()
 
+    def join(self, ranks: Ranks) -> None:
+        """Train as one of several processes."""
+        self.ranks = self.step_log.ranks = ranks
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Learn from the other processes how much the part of a step counts that this one has."""
+        if self.ranks.count > 1:
+            self._share = share_of(batch, self.ranks)
+        return batch
+
+    def _counted(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return loss, unweighted loss and accuracy as this process's part of the step's."""
+        weighted, plain, accuracy = self.loss(batch)
+        if self.ranks.count > 1:
+            weighted = weighted * self._share.weight
+            plain, accuracy = plain * self._share.targets, accuracy * self._share.targets
+        return weighted, plain, accuracy
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout by step, so that a resumed run draws what an uninterrupted one would."""
+        """Seed dropout by step, so that a resumed run draws what an uninterrupted one would.
+
+        Of several processes each draws its own, as the rows of one batch do.
+        """
         if self.config.dropout > 0:
-            torch.manual_seed(seed_of_step(self.seed, self.global_step))
+            torch.manual_seed(seed_of_step(self.seed, self.global_step) + self.ranks.rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch, or of its last part where the others are behind it."""
         if self.microbatches > 1:
             self.model.zero_grad(set_to_none=True)
-            weighted, plain, accuracy = loss_in_parts(self.loss, batch, self.microbatches)
+            parts = min(self.microbatches, self._share.fewest_rows)
+            weighted, plain, accuracy = loss_in_parts(self._counted, batch, parts)
         else:
-            weighted, plain, accuracy = self.loss(batch)
+            weighted, plain, accuracy = self._counted(batch)
         self.step_log.add(plain, accuracy)
         return weighted
 
@@ -146,7 +171,7 @@ class LanguageModule(LightningModule):
                 norm = clip_grad_norm_(parameters, gradient_clip_val)
             else:
                 norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-            self.step_log.add_norm(norm)
+            self.step_log.add_norm(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the steps since the last point of the curve and all that is counted."""

@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from lightning_dna.training.ranks import ALONE, Ranks
 
 _MOST_PENDING = 1000  # steps whose scalars may lie on the device
 _SPIKES = {"loss_ratio_above_1_2": 1.2, "loss_ratio_above_1_5": 1.5}
@@ -30,6 +33,7 @@ class StepLog:
     """
 
     def __init__(self) -> None:
+        self.ranks = ALONE  # of several processes each hands over its part of loss and accuracy
         self._pending: list[tuple[Tensor, Tensor]] = []  # loss and accuracy of each step
         self._pending_norms: list[Tensor] = []
         self._interval = np.empty((0, 2))  # loss and accuracy since the last point
@@ -55,7 +59,7 @@ class StepLog:
         """Fetch what is pending, in one transfer of each kind."""
         if self._pending:
             flat = torch.stack([value for step in self._pending for value in step])
-            steps = flat.cpu().numpy().astype(np.float64).reshape(-1, 2)
+            steps = self.ranks.total(flat.cpu().numpy()).reshape(-1, 2)
             self._interval = np.concatenate((self._interval, steps))
             self._pending.clear()
         if self._pending_norms:
@@ -78,7 +82,9 @@ class StepLog:
         losses, accuracies = self._interval.T
         norms = self._norms[self._counted :]
         ratio = self._follow(losses)
-        variance = (math.nan, math.nan) if optimizer is None else adam_variance(optimizer)
+        variance = (math.nan, math.nan)
+        if optimizer is not None:
+            variance = adam_variance(optimizer, self.ranks)
         row = {
             "train_loss": _of(np.mean, losses),
             "train_accuracy": _of(np.mean, accuracies),
@@ -148,17 +154,27 @@ class StepLog:
         self._highest = dict(state["highest"])
 
 
-def adam_variance(optimizer: Optimizer) -> tuple[float, float]:
+def adam_variance(optimizer: Optimizer, ranks: Ranks = ALONE) -> tuple[float, float]:
     """Return the largest element and the L1 norm of the square root of Adam's second moment.
 
     The moment is taken as it is kept, without the correction for its start at zero.
 
     Args:
         optimizer: An optimizer of Adam's kind that has made a step; others give NaN.
+        ranks: The processes of this training, which must all ask: each may keep a part.
     """
     moments = [state["exp_avg_sq"] for state in optimizer.state.values() if "exp_avg_sq" in state]
     if not moments:
         return math.nan, math.nan
+    if isinstance(moments[0], DTensor):
+        local = [part for part in (moment.to_local() for moment in moments) if part.numel()]
+        found = ranks.gather(_largest_and_sum(local) if local else (0.0, 0.0))
+        return float(found[:, 0].max()), float(found[:, 1].sum())
+    return _largest_and_sum(moments)
+
+
+def _largest_and_sum(moments: list[Tensor]) -> tuple[float, float]:
+    """Return the largest element and the L1 norm of the square roots of some tensors."""
     roots = torch._foreach_sqrt(moments)
     norms = torch.stack(torch._foreach_norm(roots, 1))
     highest = torch.stack(torch._foreach_norm(roots, math.inf))

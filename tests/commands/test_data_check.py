@@ -38,7 +38,12 @@ def test_whole_tasks(suite, run):
 def test_half_of_the_files(suite, run):
     (suite / "data" / "one" / "train.csv").unlink()
     (suite / "data" / "two" / "test.csv").unlink()
-    out = run("data", "check", "./suite.yaml", "--tasks-root", "data")[1]
+    status, out, err = run("data", "check", "./suite.yaml", "--tasks-root", "data")
+    assert status == 2
+    assert err == (
+        "lightning-dna: files are missing for one, two. The lines on stdout say which and why.\n"
+    )
+    assert "These run: heldout_mlm." in out
     assert "no train  one  train: one/train.csv" in out
     assert "partial   two  test: two/test.csv" in out
     assert "1 of 3 tasks are whole." in out
@@ -46,12 +51,48 @@ def test_half_of_the_files(suite, run):
     assert "1 lack only their training file: --set suite_missing=carve" in out
 
 
-def test_read_shows_sizes_and_notes_and_finds_damage(suite, run, refusal):
+def test_read_shows_sizes_and_notes_of_all_tasks_and_finds_damage(suite, run):
     command = ("data", "check", "./suite.yaml", "--tasks-root", "data", "--read")
-    out = run(*command)[1]
+    status, out, err = run(*command)
+    assert (status, err) == (0, "")
     assert "train / valid / test 2 / 2 / 2, classes 0, 1" in out
-    (suite / "data" / "two" / "test.csv").write_text("sequence,label\nAX,0\nAC,1\n")
-    assert "character 'X' at position 1" in refusal(*command)
+    (suite / "data" / "one" / "test.csv").write_text("sequence,label\nAX,0\nAC,1\n")
+    status, out, err = run(*command)
+    assert status == 2
+    lines = out.splitlines()
+    assert lines[0].startswith("wrong     one  ")
+    assert "character 'X' at position 1" in lines[0]
+    assert lines[1] == "whole     two"
+    assert "2 of 3 tasks are whole." in lines
+    assert "These run: two, heldout_mlm." in lines
+    assert err.startswith("lightning-dna: files are wrong for one. ")
+
+
+def test_read_names_what_is_missing_beside_what_is_wrong(suite, run):
+    (suite / "data" / "one" / "train.csv").write_text("sequence\nAC\n")
+    (suite / "data" / "two" / "test.csv").unlink()
+    command = ("data", "check", "./suite.yaml", "--tasks-root", "data", "--read")
+    status, out, err = run(*command)
+    assert status == 2
+    assert "missing columns: label" in out
+    assert "partial   two  test: two/test.csv" in out
+    assert "These run: heldout_mlm." in out
+    assert "missing for two; files are wrong for one." in err
+
+
+def test_read_of_a_task_of_another_kind(suite, run):
+    """Variants on a genome of their own are read; on the study's genome only as far as they go."""
+    (suite / "g.fa").write_text(f">c\n{'ACGT' * 20}\n")
+    (suite / "v.csv").write_text("chrom,pos,ref,alt,label\nc,41,A,C,1\nc,42,T,G,0\n")
+    card = "name: {}\nkind: variant_effect\ntitle: V\nwindow_length: 16\nfiles: {{{}}}\n"
+    (suite / "own.yaml").write_text(card.format("own", "variants: v.csv, genome: g.fa"))
+    (suite / "study.yaml").write_text(card.format("study", "variants: v.csv"))
+    status, out, _ = run("data", "check", "./own.yaml", "--read")
+    assert status == 2
+    assert "wrong     own" in out
+    status, out, _ = run("data", "check", "./study.yaml", "--read")
+    assert status == 0
+    assert "the rest is read by a study, because the genome is the study's" in out
 
 
 def test_a_card_of_ones_own(suite, run, refusal):

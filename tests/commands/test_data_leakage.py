@@ -172,6 +172,56 @@ def test_what_is_refused(run, words, message):
     assert "Traceback" not in err
 
 
+@pytest.fixture
+def tables(place):
+    """Two tasks in one Parquet table for each part, as the Nucleotide Transformer's are served."""
+    for part, other in (("train", 20), ("test", 30)):
+        frame = pd.read_csv(place / f"{part}.csv").assign(task="mine", name="x")
+        rest = pd.DataFrame({"sequence": [letters(other)], "label": [0], "task": "rest"})
+        pd.concat([frame, rest]).to_parquet(place / f"{part}.parquet")
+    return place
+
+
+def test_one_task_of_a_table_of_several(run, tables):
+    def first(*words):
+        status, out, _ = run("leakage", *words, "--format", "json")
+        assert status == 0
+        return {**json.loads(out)["rows"][0], "task": ""}
+
+    by_hand = first("train.csv", "test.csv")
+    assert first("train.parquet", "test.parquet", "--task", "mine") == by_hand
+    status, out, _ = run("locate", "test.parquet", "--task", "mine", "--genome", "g.fa")
+    assert status == 0
+    assert "test.parquet          3        2  66.7%" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train.parquet", "test.parquet"), "or on the command line with --task TASK"),
+        (
+            ("train.parquet", "test.parquet", "--task", "min"),
+            "unknown task 'min'; allowed: mine, r",
+        ),
+        (("train.csv", "test.csv", "--task", "mine"), "train.csv as Parquet"),
+    ],
+)
+def test_a_task_that_is_not_in_the_table(run, tables, words, message):
+    status, out, err = run("leakage", *words)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_locate_of_a_card(run):
+    status, out, _ = run("locate", "--task", "./toy.yaml", "--genome", "g.fa", "--out", "p.csv")
+    assert status == 0
+    assert [line.split()[0:3] for line in out.splitlines()[2:]] == [
+        ["toy/train", "2", "1"],
+        ["toy/valid", "2", "0"],
+        ["toy/test", "3", "2"],
+    ]
+
+
 def test_locate(run, place):
     status, out, _ = run("locate", "test.csv", "train.csv", "--genome", "g.fa", "--out", "p.csv")
     assert status == 0
@@ -199,6 +249,9 @@ def test_locate_lists_every_place(run, place):
         (("test.csv", "--genome", "none.fa"), "none.fa does not exist"),
         (("test.csv", "--genome", "g.fa", "--seed-length", "8"), "k is 8; allowed: 16 to 31"),
         (("old/yes.csv", "--genome", "g.fa"), "nothing to locate"),
+        (("--genome", "g.fa"), "give FILE, or the card of a task: --task"),
+        (("test.csv", "--tasks-root", ".", "--genome", "g.fa"), "--tasks-root is of a card's"),
+        (("--task", "heldout_mlm", "--genome", "g.fa"), "is of kind 'heldout_mlm'; sequences are"),
     ],
 )
 def test_what_locate_refuses(run, words, message):

@@ -56,6 +56,19 @@ def test_the_order_of_the_splits(fasta, tmp_path, method):
     assert same == (method == "merge-by-vote") or method == "subsample"
 
 
+def test_a_sequence_that_stands_in_two_files_is_refused(fasta, tmp_path, capsys):
+    one = tmp_path / "one.fa"
+    one.write_text(f">alone\n{letters(fasta, 2).upper()}\n")  # case is no part of a sequence
+    base = ["tokenizer", "train", "--vocab-size", "150", "--out", str(tmp_path / "t.json")]
+    for second, name in ((fasta, "chr1"), (one, "alone")):
+        assert main([*base, str(fasta), str(second)]) == 2
+        err = capsys.readouterr().err
+        assert f"'{name}' of {second} stands in {fasta} too and would count twice" in err
+    assert not (tmp_path / "t.json").exists()
+    # What is held out is not counted at all.
+    assert main([*base, str(fasta), str(one), "--hold-out", "alone"]) == 0
+
+
 def test_a_vocabulary_larger_than_the_corpus_supports_says_so(fasta, tmp_path, capsys):
     out = tmp_path / "tokenizer.json"
     assert main(["tokenizer", "train", str(fasta), "--vocab-size", "60000", "--out", str(out)]) == 0

@@ -229,10 +229,42 @@ class TestBadFiles:
         for cut in range(2, last):
             text = FORWARD[:-cut]
             assert not text.endswith("\n")
-            if text.rstrip().endswith(('"g";', '"g"', '"t";', '"t"', '"a; b"')):
+            if text.rstrip().endswith('"t";'):
                 continue  # the attributes that are left are whole
             with pytest.raises(DataError, match=r"a\.gtf, line 8: .* seems cut off"):
                 read(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        ("last", "unseen"),
+        [
+            # Within a value nothing shows; before it there is no transcript.
+            ("ID=c1;Parent=t1;note=ab", ["Parent=t", "Parent=t1", "Parent=t1;", "note=a"]),
+            (".", []),
+        ],
+    )
+    def test_cuts_of_the_last_line_of_gff3(self, tmp_path, last, unseen):
+        head = "1\tx\tgene\t10\t50\t.\t+\t.\tID=g1\n1\tx\tmRNA\t10\t50\t.\t+\t.\tID=t1;Parent=g1\n"
+        kind = "CDS" if unseen else "gene"
+        line = f"1\tx\t{kind}\t10\t40\t.\t+\t0\t{last}"
+        found, said = [], []
+        for end in range(1, len(line)):
+            path = tmp_path / "a.gff3"
+            path.write_text(head + line[:end])
+            try:
+                Annotation.read(path, LENGTHS)
+            except DataError as error:
+                said.append(str(error))
+            else:
+                found.append(line[:end])
+        assert all("line 3" in text and "seems cut off" in text for text in said)
+        assert len(found) == len(unseen)
+        assert all(text.endswith(end) for text, end in zip(found, unseen, strict=True))
+
+    def test_a_bed_line_that_ends_with_an_empty_column(self, tmp_path):
+        path = tmp_path / "a.bed"
+        path.write_text("1\t1\t5\tgene\t0\t+\n1\t7\t9\texon\t0\t")
+        with pytest.raises(DataError, match=r"line 2: .* ends with an empty column"):
+            Annotation.read(path, LENGTHS)
 
     def test_a_whole_file_may_lack_its_last_line_end(self, tmp_path):
         assert shown(read(tmp_path, FORWARD.rstrip("\n"))) == FORWARD_STRATA

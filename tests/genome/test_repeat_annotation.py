@@ -6,7 +6,11 @@ import pytest
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.intervals import runs
-from lightning_dna.genome.repeat_annotation import RepeatAnnotation, is_repeatmasker
+from lightning_dna.genome.repeat_annotation import (
+    RepeatAnnotation,
+    divergence_names,
+    is_repeatmasker,
+)
 
 LENGTHS = {"1": 50, "2": 30}
 HEADER = """\
@@ -159,3 +163,53 @@ def test_a_genome_takes_its_soft_mask_from_repeatmasker_output(tmp_path):
     genome = Genome.open(fasta, mask_bed=out, cache_folder=tmp_path / "cache")
     assert runs(genome.soft_mask("1")).tolist() == [[2, 16], [20, 30]]
     assert genome.soft_masked == {"1": 24, "2": 30}
+
+
+DIVERGED = HEADER + "".join(
+    out_line("chr1", begin, end, 50 - end, name).replace("1.3", share, 1)
+    for begin, end, name, share in [
+        (3, 12, "LINE/L1", "27.4"),
+        (8, 10, "Simple_repeat", "0.0"),  # within an older one
+        (11, 16, "LTR", "5.0"),
+        (21, 25, "LINE/L2", "35.1"),
+        (41, 50, "SINE/Alu", "9.9"),
+    ]
+)
+
+
+class TestDivergence:
+    def test_by_hand(self, tmp_path):
+        found = read(tmp_path, DIVERGED)
+        assert found.has_divergence
+        names = ("", *divergence_names())
+        codes = [names[code] for code in found.divergence_codes("1", 0, 50)]
+        expected = [""] * 50
+        expected[2:12] = ["div_20_30"] * 10
+        expected[7:10] = ["div_0_5"] * 3
+        expected[10:16] = ["div_5_10"] * 6  # the younger one counts
+        expected[20:25] = ["div_30_100"] * 5
+        expected[40:50] = ["div_5_10"] * 10
+        assert codes == expected
+        part = found.divergence_codes("1", 9, 12).tolist()
+        assert [names[code] for code in part] == ["div_0_5", "div_5_10", "div_5_10"]
+        assert not found.divergence_codes("2", 0, 30).any()
+
+    def test_bed_states_none(self, tmp_path):
+        found = read(tmp_path, BED)
+        assert not found.has_divergence
+        assert not found.divergence_codes("1", 0, 50).any()
+
+    def test_the_digest_of_classes_does_not_know_it(self, tmp_path):
+        first, other = read(tmp_path, OUT), read(tmp_path, OUT.replace("1.3", "21.3"))
+        assert first.digest() == other.digest()
+        assert first.divergence_digest() != other.divergence_digest()
+        assert first.divergence_digest() == read(tmp_path, OUT).divergence_digest()
+
+    @pytest.mark.parametrize("share", ["x", "-1.0", "123"])
+    def test_what_is_no_share(self, tmp_path, share):
+        with pytest.raises(DataError, match=r"line 4: .* is neither RepeatMasker"):
+            read(tmp_path, OUT.replace("1.3", share, 1))
+
+    def test_an_unknown_chromosome(self, tmp_path):
+        with pytest.raises(ConfigError, match="unknown chromosome '3'"):
+            read(tmp_path, DIVERGED).divergence_codes("3", 0, 5)

@@ -125,6 +125,39 @@ def test_wrong_genotypes_are_refused(tmp_path):
         list(read_vcf(path, samples=["mother"]))
 
 
+@pytest.mark.parametrize(
+    ("rows", "samples", "unseen"),
+    [
+        # What is left of the last frequency is a frequency, and then the whole line.
+        (
+            ["1 5 . A C . PASS AC=3;AF=0.25", "1 9 . AC CT,G . PASS AC=13,2;AF=0.125,0.1"],
+            False,
+            ["AF=0.125,0", "AF=0.125,0.1"],
+        ),
+        (["1 5 . A C . . DB GT:DP 0|1:3 0|0:4", "1 9 . A C . . DB GT:DP 0|1:3 0|0:12"], True,
+         ["0|0:1", "0|0:12"]),
+        (["1 5 . A C . . DB GT 0|1 0|0", "1 9 . A C . . DB GT 0|1 0|0"], True, ["\t0|0"]),
+    ],
+)  # fmt: skip
+def test_every_cut_of_the_last_line_that_shows(tmp_path, rows, samples, unseen):
+    path = write(tmp_path, *rows, samples=samples)
+    content = path.read_text()
+    last = len(content.splitlines()[-1])
+    found, said = [], []
+    for lost in range(1, last):
+        path.write_text(content[:-lost])
+        try:
+            list(read_vcf(path))
+        except DataError as error:
+            said.append(str(error))
+        else:
+            found.append(content[:-lost])
+    assert all(f"line {4 + len(rows)}: " in text and "cut off here?" in text for text in said)
+    assert len(found) == len(unseen)
+    for text, ending in zip(found, reversed(unseen), strict=True):
+        assert text.endswith(ending)
+
+
 def test_files_that_are_cut_off(tmp_path):
     rows = [f"1 {position} . A C . PASS AC=12;AN=30;DB" for position in range(1, 400)]
     path = write(tmp_path, *rows)

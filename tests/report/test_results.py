@@ -220,7 +220,7 @@ def test_absent_parts_of_provenance_are_absent(content, write):
 
 @pytest.mark.parametrize(
     ("read", "written", "added"),
-    [(Difference, ComparisonRow, {"planned"}), (Estimate, EstimateRow, {"kind"})],
+    [(Difference, ComparisonRow, {"planned", "neutral"}), (Estimate, EstimateRow, {"kind"})],
 )
 def test_statistics_write_every_column_that_the_report_reads(read, written, added):
     needed = {field.name for field in dataclasses.fields(read)}

@@ -45,6 +45,11 @@ def only_spread(score):
     return lambda t, p: score(t, p) if np.ptp(t) > 0 and np.ptp(p) > 0 else np.nan
 
 
+def tpr_at_one_percent(y_true, score):
+    false, true, _ = sk.roc_curve(y_true, score, drop_intermediate=False)
+    return true[false <= 0.01].max()
+
+
 LABELLED = {
     "accuracy": sk.accuracy_score,
     "balanced_accuracy": sk.balanced_accuracy_score,
@@ -55,6 +60,7 @@ LABELLED = {
 SCORED = {
     "auroc": only_both_classes(sk.roc_auc_score),
     "auprc": only_both_classes(sk.average_precision_score),
+    "tpr_at_fpr01": only_both_classes(tpr_at_one_percent),
 }
 REGRESSION = {
     "spearman": only_spread(lambda t, p: stats.spearmanr(t, p).statistic),

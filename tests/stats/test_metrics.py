@@ -179,7 +179,7 @@ def test_conventions_for_empty_cells():
 
 def test_orientation_and_range_of_every_row():
     worse_when_greater = {name for name, row in METRICS.items() if not row.greater_is_better}
-    assert worse_when_greater == {"cross_entropy", "bits_per_base", "mse", "mae"}
+    assert worse_when_greater == {"cross_entropy", "bits_per_base", "exposure", "mse", "mae"}
     assert all(name == row.name and row.low < row.high for name, row in METRICS.items())
 
 

@@ -1,5 +1,7 @@
 """Predictions refuse what cannot be scored, and say which field and which examples."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,39 @@ def test_at_most_ten_ids_are_listed():
     with pytest.raises(StatsError, match=r"repeated: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 5 more"):
         entry(example_id=[*range(15), *range(15)])
     assert listed(np.arange(3)) == "0, 1, 2"
+
+
+def test_some_examples_keep_all_that_is_known_of_them():
+    """Every field that has a value for each example is cut, and nothing else is."""
+    whole = Predictions(
+        task="t",
+        variant="a",
+        seed=3,
+        example_id=["x", "y", "z"],
+        y_true=[0, 1, 1],
+        y_pred=[1, 1, 0],
+        y_score=[0.1, 0.2, 0.3],
+        weight=[1.0, 2.0, 3.0],
+        numerator={"mean": [4.0, 5.0, 6.0]},
+        denominator=[7.0, 8.0, 9.0],
+        cluster_id=["p", "p", "q"],
+        labels=[[0, 1, 0], [1, 1, 0], [1, 0, 0]],
+        label_scores=np.arange(9.0).reshape(3, 3),
+        counts=[[[1, 0], [1, 0], [1, 0]], [[0, 1], [0, 1], [0, 1]], [[0, 0], [1, 0], [0, 1]]],
+    )
+    for rows in (np.array([True, False, True]), np.array([0, 2])):
+        part = whole.select(rows, columns=slice(1, 3), task="t/part")
+        assert (part.task, part.variant, part.seed) == ("t/part", "a", 3)
+        assert part.example_id.tolist() == ["x", "z"]
+        assert (part.y_true.tolist(), part.y_pred.tolist()) == ([0, 1], [1, 0])
+        assert (part.y_score.tolist(), part.weight.tolist()) == ([0.1, 0.3], [1.0, 3.0])
+        assert part.numerators["mean"].tolist() == [4.0, 6.0]
+        assert part.denominators[""].tolist() == [7.0, 9.0]
+        assert part.cluster_id.tolist() == ["p", "q"]
+        assert part.labels.tolist() == [[True, False], [False, False]]
+        assert part.label_scores.tolist() == [[1.0, 2.0], [7.0, 8.0]]
+        assert part.counts.tolist() == [[[1, 0], [1, 0], [1, 0]], [[0, 0], [1, 0], [0, 1]]]
+    fields = {one.name for one in dataclasses.fields(Predictions)} - {"task", "variant", "seed"}
+    assert all(len(getattr(part, name)) in (1, 2) for name in fields)
+    with pytest.raises(StatsError, match="there is no example"):
+        whole.select(np.zeros(3, dtype=bool))

@@ -13,7 +13,14 @@ from lightning_dna.stats.ranked import (
     auroc_lanes,
     spearman_influence,
     spearman_lanes,
+    tpr_influence,
+    tpr_lanes,
 )
+
+
+def tpr_at_one_percent(y_true, score, **options):
+    false, true, _ = sk.roc_curve(y_true, score, drop_intermediate=False, **options)
+    return true[false <= 0.01].max()
 
 
 def drawn(n, lanes, seed=0):
@@ -34,7 +41,11 @@ def data(request):
 
 @pytest.mark.parametrize(
     ("lanes", "reference"),
-    [(auroc_lanes, sk.roc_auc_score), (auprc_lanes, sk.average_precision_score)],
+    [
+        (auroc_lanes, sk.roc_auc_score),
+        (auprc_lanes, sk.average_precision_score),
+        (tpr_lanes, tpr_at_one_percent),
+    ],
 )
 def test_binary_metrics_equal_scikit_learn_on_repeated_data(data, lanes, reference):
     truth, score, _ = data
@@ -68,6 +79,7 @@ def test_constant_scores():
     order, positive, weights = Order.of(np.zeros(9)), np.arange(9) < 3, np.ones((9, 1), dtype=int)
     assert auroc_lanes(order, positive, weights) == 0.5
     assert auprc_lanes(order, positive, weights) == 1 / 3
+    assert tpr_lanes(order, positive, weights) == 0
     assert np.isnan(spearman_lanes(order, Order.of(np.arange(9.0)), weights))
     assert np.isnan(spearman_influence(order, Order.of(np.arange(9.0)))).all()
     assert order.tie_fraction == 1
@@ -79,6 +91,7 @@ def test_lanes_with_one_class_are_undefined_and_the_others_are_not():
     weights = np.array([[3, 0, 1], [0, 2, 1], [0, 1, 1]])
     np.testing.assert_array_equal(auroc_lanes(order, positive, weights), [np.nan, np.nan, 1])
     np.testing.assert_array_equal(auprc_lanes(order, positive, weights), [np.nan, np.nan, 1])
+    np.testing.assert_array_equal(tpr_lanes(order, positive, weights), [np.nan, np.nan, 1])
 
 
 def slopes(value, n, step=1e-6):
@@ -126,6 +139,7 @@ def test_influence_without_one_class_is_undefined(missing):
     order, positive = Order.of(np.arange(4.0)), np.full(4, missing == 0)
     assert np.isnan(auroc_influence(order, positive)).all()
     assert np.isnan(auprc_influence(order, positive)).all()
+    assert np.isnan(tpr_influence(order, positive)).all()
 
 
 def test_whole_numbers_stay_exact_at_a_large_size():
@@ -136,3 +150,34 @@ def test_whole_numbers_stay_exact_at_a_large_size():
     assert found == pytest.approx(sk.roc_auc_score(positive, score), abs=1e-15)
     order = Order.of(score)
     assert spearman_lanes(order, order, np.full((n, 1), 7))[0] == 1
+
+
+@pytest.mark.parametrize(("negatives", "rate"), [(99, 0.25), (100, 0.5), (200, 0.75), (201, 0.75)])
+def test_rate_at_one_percent_by_hand(negatives, rate):
+    """Of four positives each stands one negative deeper; below 100 negatives none may be called."""
+    score = np.concatenate([[10.0, 8, 6, 4], [9.0, 7, 5], np.zeros(negatives - 3)])
+    positive = np.arange(len(score)) < 4
+    found = tpr_lanes(Order.of(score), positive, np.ones((len(score), 1), dtype=int))
+    assert found == rate
+    assert tpr_at_one_percent(positive, score) == rate
+
+
+def test_rate_at_one_percent_leaves_out_scores_that_tie_with_too_many_negatives():
+    score = np.concatenate([[3.0, 2.0], [2.0, 2.0], np.zeros(98)])
+    positive = np.arange(102) < 2
+    assert tpr_lanes(Order.of(score), positive, np.ones((102, 1), dtype=int)) == 0.5
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_influence_on_the_rate_gives_its_standard_error(shift):
+    rng = np.random.default_rng(4)
+    positive = np.arange(4000) < 2000
+    values, errors = [], []
+    for _ in range(300):
+        order = Order.of(rng.standard_normal(4000) + shift * positive)
+        values.append(tpr_lanes(order, positive, np.ones((4000, 1), dtype=int))[0])
+        influence = tpr_influence(order, positive)
+        assert abs(influence.sum()) < 1e-12
+        errors.append(np.sqrt((influence**2).sum()))
+    assert np.mean(values) == pytest.approx(stats.norm.sf(stats.norm.isf(0.01) - shift), rel=0.1)
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.15)

@@ -300,3 +300,16 @@ def test_jackknife_of_clusters_leaves_whole_clusters_out(scored, resample):
     )
     expected = 7 / 8 * (left_out.mean() - left_out)
     np.testing.assert_allclose(jackknife_deviations(reps, 0, (1, 0)), expected, atol=1e-12)
+
+
+def test_what_hangs_on_a_quantile_is_not_left_to_the_jackknife(scored, resample):
+    """With 1000 negatives ten may be called positive, and with any one of them less only nine."""
+    rng = np.random.default_rng(3)
+    cluster = rng.integers(0, 300, 2000)
+    y_true = (np.arange(2000) < 1000).astype(int)
+    scores = {"a": [rng.standard_normal(2000) + y_true]}
+    task = scored(y_true, scores, cluster=cluster)
+    reps = resample(task, ["tpr_at_fpr01"], n_resamples=500, unit="cluster")
+    row = estimates({reps.task: reps}, scope="checkpoint").to_frame().iloc[0]
+    assert row["se"] == pytest.approx(np.std(reps.values, ddof=1), rel=0.01)
+    assert row["high"] - row["low"] < 6 * row["se"]

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from lightning_dna import atomic
@@ -215,7 +216,8 @@ def test_arms_with_missing_seeds_are_compared_if_two_are_left(filled):
     hyena = seeds.loc[seeds["variant"] == "hyena", "estimate"].item()
     assert hyena == pytest.approx(by_hand(scores, "hyena")["bases", "mlm_accuracy"])
     notes = json.loads((out / "results" / "study.json").read_text())["notes"]
-    assert notes == ["arm 'hyena' has 2 of 3 seeds", "arm 'deep' has 1 of 3 seeds"]
+    assert notes[0].startswith("test results were looked at once before the study was complete")
+    assert notes[1:] == ["arm 'hyena' has 2 of 3 seeds", "arm 'deep' has 1 of 3 seeds"]
     arms = pd.read_csv(out / "results" / "arms.csv").set_index("arm")
     assert arms["seeds_done"].to_dict() == {
         "attention": 3,
@@ -270,3 +272,24 @@ def test_results_are_the_same_every_time(filled):
     before = {path.name: path.read_bytes() for path in (out / "results").iterdir()}
     write_results(study, out)
     assert before == {path.name: path.read_bytes() for path in (out / "results").iterdir()}
+
+
+def test_what_decisions_would_take_is_written_beside_the_planned_rows(filled):
+    """With 80% power: the shift at which a noncentral t passes its critical value so often."""
+    study, out, _ = filled(comparison={"margins": {"mlm_accuracy": 0.01}})
+    write_results(study, out)
+    found = pd.read_csv(out / "results" / "power.csv")
+    rows = pd.read_csv(out / "results" / "comparisons.csv").query("planned")
+    assert len(found) == len(rows) == 4
+    for plan, row in zip(found.itertuples(), rows.itertuples(), strict=True):
+        assert (plan.task, plan.variant, plan.metric) == (row.task, row.variant, row.metric)
+        assert (plan.verdict, plan.n_seeds) == (row.verdict, row.n_seeds)
+        critical = stats.t.ppf(1 - 0.05 / 4 / 2, row.df)  # Bonferroni over the four
+        power = stats.nct.sf(critical, row.df, plan.detectable / row.se)
+        assert power == pytest.approx(0.8, abs=1e-6)
+        margin = plan.metric == "mlm_accuracy"
+        assert plan.effect_is == ("margin" if margin else "observed")
+        assert plan.effect == pytest.approx(0.01 if margin else row.delta)
+        # More is needed exactly where what is found now is larger than what is to be found.
+        if plan.detectable > abs(plan.effect):
+            assert math.isnan(plan.seeds_needed) or plan.seeds_needed > 2

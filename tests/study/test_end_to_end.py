@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -14,12 +13,10 @@ from lightning_dna.errors import ResultsError
 from lightning_dna.report.page import render
 from lightning_dna.study.compare import write_results
 from lightning_dna.study.environment import git_commit, package_versions
-from lightning_dna.study.memorize import memorize
 from lightning_dna.study.run import clear_failures, execute, study_jobs
 from lightning_dna.study.scoring import Scorer
 from lightning_dna.study.study import open_study
 from lightning_dna.study.upkeep import status_table
-from lightning_dna.tasks.base import Scores
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:
@@ -108,7 +105,7 @@ def test_failures_are_shown_retried_and_reported(make_study, tmp_path, monkeypat
     outcome = execute(study, out, workers=1)
     assert (outcome.done, outcome.failed) == (4, 1)
     opened = open_study(out)
-    text = status_table(study_jobs(opened, Scorer(opened), out), out)
+    text = status_table(study_jobs(Scorer(opened), out), out)
     assert "RuntimeError: the machine is on fire" in text
     assert [line.split("|")[2].strip() for line in text.splitlines()[4:]] == [
         "done",
@@ -130,40 +127,8 @@ def test_failures_are_shown_retried_and_reported(make_study, tmp_path, monkeypat
     assert execute(study, out, workers=1).failed == 1
     monkeypatch.undo()
     assert clear_failures(open_study(out), out) == 1
-    assert "planned" in status_table(study_jobs(study, Scorer(study), out), out)
+    assert "planned" in status_table(study_jobs(Scorer(study), out), out)
     assert execute(study, out, workers=1).failed == 0
-
-
-def test_memorize_reads_the_gap_off_the_scores(make_study, tmp_path):
-    study, out = make_study(), tmp_path / "out"
-    execute(study, out, workers=1)
-    text = memorize(study, out)
-    assert (out / "results" / "memorization.md").read_text() == text + "\n"
-    scores = pd.concat(Scores.read(path).frame for path in (out / "runs").rglob("*.parquet")).query(
-        "variant == 'hyena'"
-    )
-    sums = scores.groupby(["seed", "part"])[["correct", "masked"]].sum()
-    shares = (sums["correct"] / sums["masked"]).unstack()
-    line = next(line for line in text.splitlines() if line.startswith("| hyena"))
-    cells = [cell.strip().split(" ")[0] for cell in line.split("|")[2:5]]
-    expected = [
-        100 * shares["train"].mean(),
-        100 * shares["test"].mean(),
-        100 * (shares["train"] - shares["test"]).mean(),
-    ]
-    np.testing.assert_allclose([float(cell) for cell in cells], expected, atol=0.005)
-    assert "chr1" in text
-    assert "| markov_2" in text
-    assert "| baseline" in next(x for x in text.splitlines() if x.startswith("| attention"))
-
-
-def test_memorize_needs_windows_of_the_training_chromosomes(make_study, tmp_path, write_yaml):
-    card = yaml.safe_load((tmp_path / "suite" / "card.yaml").read_text())
-    write_yaml("suite/card.yaml", {**card, "train_windows": False})
-    study, out = make_study(seeds=[0], comparison={"scope": "checkpoint"}), tmp_path / "out"
-    execute(study, out, workers=1)
-    with pytest.raises(ResultsError, match="train_windows: true"):
-        memorize(study, out)
 
 
 def test_a_file_in_the_way_stops_before_anything_is_written(make_study, tmp_path):

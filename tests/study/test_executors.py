@@ -23,9 +23,11 @@ WORKER = """
 import os, signal, sys, time
 from functools import partial
 from pathlib import Path
-from lightning_dna.study.executors import Job, die_with_parent, work_through
+from lightning_dna.study.executors import work_through
+from lightning_dna.study.jobs import Job
 from lightning_dna.study.journal import Journal
 from lightning_dna.study.ledger import CellFolder
+from lightning_dna.training.lifeline import die_with_parent
 
 root, count, behaviour = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 if behaviour == "orphan":
@@ -265,3 +267,53 @@ def test_summary_counts_each_job_once(tmp_path):
     found = summary(jobs)
     assert (found.done, found.failed) == (1, 1)
     assert json.loads((tmp_path / "1" / "failure.json").read_text())["kind"] == "x"
+
+
+# A process that works through five cells twenty times, each time when it gets a line.
+RACER = (
+    WORKER.partition("jobs = [")[0]
+    + """
+top = root
+for round_ in range(20):
+    root = top / str(round_)
+    print(round_, flush=True)
+    sys.stdin.readline()
+    cells = [CellFolder(root / str(i), ("done",)) for i in range(5)]
+    work_through(
+        [Job(name=c.folder.name, folder=c, work=partial(work, c.folder)) for c in cells],
+        progress=False, journal=Journal(root / "journal"),
+    )
+"""
+)
+
+
+def test_two_runners_started_at_once_twenty_times_run_no_cell_twice(tmp_path):
+    """Both wait at the same line of the same program; then the same cells are free for both."""
+    for round_ in range(20):
+        (tmp_path / str(round_)).mkdir()
+    crew = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, str(tmp_path), "5", "good"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    for round_ in range(20):
+        for process in crew:
+            assert process.stdout.readline() == f"{round_}\n".encode()
+        for process in crew:
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+    for process in crew:
+        process.communicate(timeout=60)
+    for round_ in range(20):
+        root = tmp_path / str(round_)
+        log = (root / "log").read_text().split("\n")[:-1]
+        assert sorted(log) == sorted(f"{word} {i}" for i in range(5) for word in ("start", "end"))
+        assert all(len(job.folder.attempts()) == 1 for job in fake(root, 5))
+
+
+def test_a_study_without_cells_is_done_at_once(tmp_path):
+    outcome = run_workers(tmp_path, [], "good", workers=1)
+    assert (outcome.done, outcome.failed) == (0, 0)

@@ -1,5 +1,6 @@
 """``kill -9`` of any process at any moment: the scores end up those of an uninterrupted study."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -65,7 +66,11 @@ def kill_at_random(recipe: Path, out: Path, *, kills: int, rng: np.random.Genera
         if victim == runner.pid:
             runner.wait()
             runner = start(recipe, out)
-    assert runner.wait(timeout=400) in (0, -signal.SIGKILL)
+    try:
+        assert runner.wait(timeout=400 + 60 * kills) in (0, -signal.SIGKILL)
+    finally:
+        runner.kill()  # of one that took too long nothing stays behind
+        runner.wait()
     return killed
 
 
@@ -98,6 +103,20 @@ def test_ten_kills_of_runner_and_workers_change_no_score(make_study, tmp_path):
     out = tmp_path / "killed"
     killed = kill_at_random(tmp_path / "toy.yaml", out, kills=10, rng=np.random.default_rng(0))
     assert len(killed) == 10, f"the study ended after {killed}; make its cells longer"
+    check_study(study, out, whole=tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_kills_over_forty_cells_change_no_score_and_double_none(make_study, tmp_path):
+    """``LIGHTNING_DNA_KILLS`` says how many; the trainings are as long as that takes."""
+    kills = int(os.environ.get("LIGHTNING_DNA_KILLS", "10"))
+    study = long_study(make_study, seeds=list(range(20)), steps=40 * kills)
+    out = tmp_path / "killed"
+    killed = kill_at_random(tmp_path / "toy.yaml", out, kills=kills, rng=np.random.default_rng(1))
+    assert len(killed) == kills, f"the study ended after {len(killed)} kills; make cells longer"
+    for attempts in out.glob("runs/**/attempts"):
+        outcomes = [json.loads(path.read_text())["outcome"] for path in attempts.glob("*.json")]
+        assert outcomes.count("done") <= 1, attempts
     check_study(study, out, whole=tmp_path / "whole")
 
 

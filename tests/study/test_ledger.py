@@ -12,7 +12,9 @@ import pytest
 from lightning_dna.errors import ResultsError
 from lightning_dna.study import attempts
 from lightning_dna.study.attempts import STALE_SECONDS, Attempts
+from lightning_dna.study.journal import Journal
 from lightning_dna.study.ledger import CellFolder, LostCellError, State
+from lightning_dna.study.upkeep import _last
 
 HOLD = """
 import sys
@@ -118,6 +120,44 @@ def test_an_attempt_that_is_only_half_written_counts_and_is_unknown(cell):
     with cell.claim() as free, cell.attempt() as attempt:
         assert free
         assert attempt.number == 2
+
+
+def test_an_attempt_of_a_later_version_is_read_as_far_as_it_is_known(cell):
+    elsewhere(cell, ended=time.time(), outcome="done", energy=3.5)
+    (found,) = cell.attempts()
+    assert (found.host, found.outcome) == ("far", "done")
+    with cell.claim() as free:
+        assert free
+
+
+def test_lines_of_a_journal_that_say_nothing_are_passed_over(tmp_path):
+    lines = ('["begin", "a", 17]', '{"what": 1}', "[]", '["paused", "a"]', '["end", "a"]', "\0\0")
+    (tmp_path / "host-7.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    news = [(event.pid, event.happening, event.cell) for event in Journal(tmp_path).news()]
+    assert news == [(7, "begin", "a"), (7, "end", "a")]
+
+
+@pytest.mark.parametrize("ahead", [3600.0, -3600.0])
+def test_a_clock_that_is_wrong_by_an_hour_neither_frees_nor_keeps_a_cell(cell, ahead):
+    """What counts are the file system's own times of the heartbeat and of a file made now."""
+    path = elsewhere(cell, started=time.time() + ahead)
+    with cell.claim() as free:
+        assert not free
+    last = _last(cell, cell.attempts(), State.RUNNING)
+    assert "-" not in last.rpartition(", for ")[2]  # never a negative duration
+    old = time.time() - 2 * STALE_SECONDS
+    os.utime(path, (old, old))
+    with cell.claim() as free:
+        assert free
+
+
+def test_a_heartbeat_from_the_future_is_a_live_one(cell):
+    path = elsewhere(cell)
+    late = time.time() + 3600
+    os.utime(path, (late, late))
+    assert Attempts(path.parent).age(cell.attempts()[0]) == 0.0
+    with cell.claim() as free:
+        assert not free
 
 
 def elsewhere(cell, **changes):

@@ -170,3 +170,32 @@ def test_factors_become_arms(content):
     assert arms["hyena+2"].settings.model.layers == 2
     with pytest.raises(ConfigError, match="baseline arm 'attention'"):
         resolve({**content, "baseline": "attention"})
+
+
+def test_arms_may_differ_in_training_time_only_where_it_is_declared(content):
+    arms = {"short": {}, "long": {"budget": {"tokens": 40 * 256}}}
+    changed = settings.merge(content, {"baseline": "short"}) | {"arms": arms}
+    with pytest.raises(ConfigError, match="unequal_budgets: true"):
+        resolve_arms(parse_recipe(changed, where="toy"), where="toy")
+    recipe = parse_recipe(changed | {"unequal_budgets": True}, where="toy")
+    found = resolve_arms(recipe, where="toy")
+    assert [arm.settings.budget.tokens for arm in found.values()] == [20 * 256, 40 * 256]
+
+
+def test_other_ground_is_refused_with_unequal_budgets_too(content):
+    arms = {"one": {}, "other": {"data": {"split": {"test": ["chr1"]}}}}
+    changed = settings.merge(content, {"baseline": "one"}) | {"arms": arms}
+    recipe = parse_recipe(changed | {"unequal_budgets": True}, where="toy")
+    with pytest.raises(ConfigError, match=r"changes data\.split"):
+        resolve_arms(recipe, where="toy")
+
+
+def test_a_suite_may_be_a_list(content):
+    assert parse_recipe(content | {"suite": "core"}, where="toy").suites == ("core",)
+    assert parse_recipe(content | {"suite": ["core", "mine"]}, where="toy").suites == (
+        "core",
+        "mine",
+    )
+    for wrong in ([], ["core", "core"]):
+        with pytest.raises(ConfigError, match="one suite or more, each once"):
+            parse_recipe(content | {"suite": wrong}, where="toy")

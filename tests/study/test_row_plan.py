@@ -17,10 +17,14 @@ ARMS = {
     "shuffled": {"length_schedule": WARMUP | {"order": "shuffled"}},
     "grouped": {"length_schedule": WARMUP | {"order": "grouped"}},
     "mixed": {"length_schedule": {"kind": "mixed", "start": 8, "draw": "window"}},
+    # Rows are equally long in bases, and not in tokens.
+    "kmers": {"data": {"tokenizer": "kmer-3"}},
+    "bytepairs": {"data": {"tokenizer": "bpe-30"}},
 }
 
 
-def test_padding_and_dropped_bases_are_those_that_fit_records(make_study, tmp_path):
+def test_padding_and_dropped_bases_are_those_that_fit_records(make_study, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     study = make_study(arms=ARMS)
     frame = row_frame(study).set_index("arm")
     assert list(frame.index) == list(ARMS)
@@ -38,9 +42,12 @@ def test_padding_and_dropped_bases_are_those_that_fit_records(make_study, tmp_pa
     assert frame.loc["shuffled", "padding_fraction"] > 0.2
     assert frame.loc["truncated", "truncated_bases"] > 0
     assert frame.loc["hyena", "shortest"] == 8
+    assert frame.loc["kmers", "longest"] < frame.loc["attention", "longest"] / 2
+    assert frame.loc["bytepairs", "padding_fraction"] > 0
 
 
-def test_the_plan_shows_them(make_study):
+def test_the_plan_shows_them(make_study, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     text = plan_table(make_study(arms=ARMS))
     head, *_ = [line for line in text.splitlines() if "tokens a step" in line]
     assert [cell.strip() for cell in head.split("|")[1:-1]] == [

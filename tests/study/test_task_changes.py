@@ -49,6 +49,12 @@ def test_a_study_has_the_changed_cards(make_study, add_promoters):
     assert (promoter.ways, promoter.baselines) == (("random",), ("gc_content",))
 
 
+def test_an_unknown_way_in_a_recipe(make_study):
+    with pytest.raises(ConfigError, match=r"value 'lorra'; allowed: .* mean 'lora'") as said:
+        make_study(tasks={"ways": ["lorra"]})
+    assert "Union" not in str(said.value)
+
+
 def test_a_planned_row_that_fits_nothing(make_study, add_promoters):
     with pytest.raises(ConfigError, match=r"'\*/lora:mcc' fits nothing that the suite measures"):
         make_study(comparison={"planned": ["*/lora:mcc"]})

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.genome.alphabet import decode
 from lightning_dna.models.interop.pretrained import save_pretrained
 from lightning_dna.study.compare import write_results
 from lightning_dna.study.model_source import encoding_of
@@ -14,6 +15,9 @@ from lightning_dna.study.plan import plan_frame
 from lightning_dna.study.run import execute
 from lightning_dna.study.scoring import Scorer
 from lightning_dna.study.study import load_study
+from lightning_dna.study.variant_scoring import open_model
+from lightning_dna.tasks.variant_files import Variant, VariantSet
+from lightning_dna.tasks.variant_scores import score_variants
 from lightning_dna.tokenizers.bpe import BPETokenizer
 from lightning_dna.tokenizers.loading import load_tokenizer
 from lightning_dna.training.run import load_checkpoint
@@ -125,3 +129,35 @@ def test_a_checkpoint_keeps_its_tokenizer(tokens, tmp_path):
     encoding = encoding_of(saved, model.config)
     assert not encoding.special  # none were there in training
     assert encoding.tokenizer.tokens == tokenizer.tokens
+    variants_of_a_run_are_scored_as_those_of_the_saved_model(run, saved, study.genome)
+    kmer = next(cell for cell in study.cells() if cell.arm.name == "kmer2")
+    found = open_model(folder / "out" / "runs" / kmer.run_id).encoding
+    codes = study.genome.codes(study.genome.names[0], 0, 101)
+    expected = Scorer(study).encoding(kmer.arm).row(codes)
+    assert found.row(codes).tolist() == expected.tolist()
+    (run / "tokenizer.json").unlink()
+    with pytest.raises(DataError, match=r"data.tokenizer 'bpe-30' and holds no tokenizer.json or"):
+        open_model(run)
+
+
+def variants_of_a_run_are_scored_as_those_of_the_saved_model(run, saved, genome):
+    """One base for another and a deletion, by every score that longer tokens have."""
+    chrom = genome.names[0]
+    bases = decode(genome.codes(chrom, 40, 44))
+    other = "ACGT"["ACGT".index(bases[0]) - 1]
+    known = {"chrom": chrom, "label": 0, "cluster": "", "values": (0.0, 0.0), "line": 1}
+    rows = (
+        Variant(start=40, ref=bases[0], alt=other, name="one", **known),
+        Variant(start=41, ref=bases[1:3], alt=bases[1], name="two", **known),
+    )
+    tables = []
+    for place in (run, saved):
+        one = open_model(place)
+        variants = VariantSet(genome=genome, variants=rows, notes=(), origin=1)
+        names = ("llr", "embedding_l2", "embedding_cosine_mean")
+        tables.append(score_variants(variants, one.model, one.encoding, length=32, scores=names))
+    assert set(tables[0]) >= {"llr", "llr_forward", "embedding_l2_reverse"}
+    for name, values in tables[0].items():
+        assert np.isfinite(values).all()
+        assert (values != 0).all()
+        np.testing.assert_array_equal(values, tables[1][name])

@@ -93,6 +93,13 @@ def test_the_tuned_recipe_holds_the_best_settings_and_runs(tiny, fake_fit, tmp_p
     assert tuned.recipe.comparison == study.recipe.comparison
     content = yaml.safe_load((tmp_path / "out" / "tuned.yaml").read_text())
     assert set(content["arms"]["hyena"]["model"]) == {"mixer", "heads"}
+    # It also says of each arm that these settings were searched for, and how long.
+    for name, found in tuned.recipe.tuned.items():
+        mine = trials[trials["arm"] == name]
+        assert found.trials == len(mine)
+        assert found.valid_bits_per_base == mine["valid_bits_per_base"].min()
+        assert set(found.settings) == {"optimizer.lr", "model.heads"}
+    assert set(tuned.recipe.tuned) == set(tuned.arms)
 
 
 def test_factors_become_declared_arms(content, write_yaml, fake_fit, tmp_path):

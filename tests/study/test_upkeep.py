@@ -19,7 +19,7 @@ ONE_SEED = {"seeds": [0], "comparison": {"scope": "checkpoint"}}
 
 
 def jobs_in(study, folder):
-    return study_jobs(study, Scorer(study), folder)
+    return study_jobs(Scorer(study), folder)
 
 
 def cells(table: str) -> dict[str, list[str]]:

@@ -171,6 +171,15 @@ def test_planned_rows_may_stand_for_many():
     assert planned_pairs(["*/lora:mcc"], measured) == []
 
 
+def test_views_that_a_card_asks_for():
+    asking = {"similarity": True, "matched_gap": True, "repeat_divergence": True}
+    card = TaskCard(name="bases", kind="heldout_mlm", title="x", **asking)
+    found = compared_metrics([card])
+    assert {"bases/matched_gap", "bases/sim_0_1", "bases/no_near_duplicate"} <= set(found)
+    assert {"bases/match_128_up", "bases/div_0_5", "bases/div_30_100"} <= set(found)
+    assert found["bases/matched_gap"] == ("mlm_accuracy", "bits_per_base")
+
+
 def test_what_a_suite_compares():
     bases = TaskCard(name="bases", kind="heldout_mlm", title="x")
     labelled = TaskCard(

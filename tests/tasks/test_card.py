@@ -175,6 +175,28 @@ def test_bad_card_names_file_and_key(tmp_path, text, message):
     assert message in str(caught.value)
 
 
+def test_an_unknown_key_is_answered_with_those_that_a_card_may_have(tmp_path):
+    path = write(tmp_path / "a.yaml", "name: a\nkind: heldout_mlm\ntitle: T\nfoldr: x\n")
+    with pytest.raises(ConfigError, match="unknown key 'foldr'") as caught:
+        load_card(path)
+    assert "folds" in str(caught.value)
+    assert "folder" not in str(caught.value)
+
+
+def test_the_source_of_a_card_exists(tmp_path):
+    text = "name: a\nkind: heldout_mlm\ntitle: T\nsource: {}\n"
+    assert load_card(write(tmp_path / "good.yaml", text.format("gue"))).source == "gue"
+    bad = write(tmp_path / "bad.yaml", text.format("ggue"))
+    with pytest.raises(ConfigError, match=r"bad.yaml: key 'source': unknown source 'ggue'.*'gue'"):
+        load_card(bad)
+    write(tmp_path / "mine" / "own.yaml", "name: own\n")
+    beside = write(tmp_path / "mine" / "card.yaml", text.format("./own.yaml"))
+    assert load_card(beside).source == "./own.yaml"
+    nowhere = write(tmp_path / "nowhere.yaml", text.format("./other.yaml"))
+    with pytest.raises(ConfigError, match="key 'source': no source file at"):
+        load_card(nowhere)
+
+
 def test_unknown_card_suggests_a_shipped_name():
     with pytest.raises(ConfigError, match="Did you mean 'heldout_mlm'"):
         load_card("heldout_mln")

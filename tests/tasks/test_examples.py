@@ -17,7 +17,8 @@ ROWS = "sequence,label\nACGT,0\nTTTT,1\n"
 
 def card_of(**settings) -> TaskCard:
     files = settings.pop("files", {"train": "train.csv", "valid": "dev.csv", "test": "test.csv"})
-    return TaskCard(name="toy", kind="classification", title="Toy", files=files, **settings)
+    base = {"name": "toy", "kind": "classification", "title": "Toy", "files": files}
+    return TaskCard(**base | settings)
 
 
 def write_parts(folder: Path, **parts: str) -> None:
@@ -160,6 +161,33 @@ class TestCarving:
         assert Counter(task.train.labels.tolist()) == {0: 60, 1: 30}
         assert sorted(task.train.ids + task.valid.ids) == sorted(f"train:{i}" for i in range(120))
         assert "30 examples, 90 remain" in task.notes[0]
+
+    def test_what_is_said_of_the_carving_is_said_where_it_holds(self, tmp_path):
+        self.write(tmp_path, random_sequences(40), [0, 1] * 20)
+        said = {"deviation": "Shortened.", "carve_deviation": "A quarter validates."}
+        carved = "toy: The valid part is carved from the file of the train part: 10 examples, 30 r"
+        notes = self.load(tmp_path, **said).notes
+        assert notes[:2] == ("toy: Shortened.", "toy: A quarter validates.")
+        assert notes[2].startswith(carved)
+        folded = self.load(tmp_path, **said, folds=5).notes
+        assert folded == (
+            "toy: Shortened.",
+            "toy: Cross-validation: training and validation examples are one pool of 5 folds; each "
+            "chooses once, the others train, and every model predicts the test part.",
+        )
+        shared = self.load(tmp_path, **said, split="homology", name="toy@homology").notes
+        assert shared == ("toy@homology: Shortened.",)
+
+    def test_copies_of_test_sequences_are_counted_in_the_pool_of_folds(self, tmp_path):
+        write_parts(
+            tmp_path,
+            train="sequence,label\nAAAA,0\nCCCC,1\n",
+            dev="sequence,label\naaaa,0\nGGGG,1\n",
+            test="sequence,label\nGGGG,0\nACGT,1\n",
+        )
+        assert load_examples(card_of(folds=2), tmp_path).notes[1:] == (
+            "toy: 1 of 2 test sequences also stand in the pooled part.",
+        )
 
     def test_the_choice_depends_on_seed_and_sequence_and_not_on_the_order(self, tmp_path):
         sequences, labels = random_sequences(100), [0, 1] * 50

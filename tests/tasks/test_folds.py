@@ -16,8 +16,11 @@ from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.classification import score_baseline, score_classification
 from lightning_dna.tasks.examples import LabelledTask, load_examples
 from lightning_dna.tasks.folds import divide, pool
+from lightning_dna.training.adaptation import cnn
+from lightning_dna.training.adaptation.ways import adapt
 from lightning_dna.training.config import FineTuneConfig
 from lightning_dna.training.finetune import embed
+from lightning_dna.training.inputs import hidden_states
 
 CARD = TaskCard(
     name="sim",
@@ -50,6 +53,27 @@ def score(task: LabelledTask, way: str, card: TaskCard = FOLDED):
     return score_classification(
         card, task, way=way, model=MODEL, untrained=MODEL, variant="a", seed=0, config=SETTINGS
     )
+
+
+def test_frozen_states_are_computed_once_for_all_folds(task, monkeypatch):
+    """And the models are those of folds that each compute their own."""
+    read = []
+
+    def counted(*arguments, **settings):
+        read.append(len(arguments[1].rows))
+        return hidden_states(*arguments, **settings)
+
+    monkeypatch.setattr(cnn, "hidden_states", counted)
+    scores, record = score(task, "frozen_cnn")
+    assert read == [120, 40]  # the pool, and the test part
+    everything = pool(task)
+    for fold, own in zip(divide(task, 4), record["folds"], strict=True):
+        parts = (everything.select(fold.train), everything.select(fold.valid))
+        tuned = adapt(MODEL, "frozen_cnn", *parts, SETTINGS, n_classes=2, seed=0)
+        rows = scores.frame["example_id"].str.endswith(f"/{fold.name}")
+        found = scores.frame.loc[rows, "score"]
+        np.testing.assert_allclose(found, tuned.predict(task.test)[:, 1], atol=1e-5)
+        assert own["valid_metric"] == pytest.approx(tuned.valid_metric, abs=1e-9)
 
 
 class TestDivide:

@@ -5,15 +5,16 @@ import pytest
 
 from lightning_dna.data.config import DataConfig
 from lightning_dna.errors import DataError, ResultsError
-from lightning_dna.genome.annotation import Annotation
+from lightning_dna.genome.annotation import Annotation, gc_names
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.repeat_annotation import RepeatAnnotation
 from lightning_dna.genome.splits import ChromosomeSplit
 from lightning_dna.study.views import compared_metrics, mlm_views
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.heldout import HeldOutTask
 from lightning_dna.tasks.heldout_mlm import HeldoutMLM
-from lightning_dna.tasks.strata import GenomeStrata, annotated_names
+from lightning_dna.tasks.strata import GenomeStrata, JoinedStrata, annotated_names
 
 GTF = "".join(
     f'{chrom}\tx\t{kind}\t{first}\t{last}\t.\t+\t{phase}\ttranscript_id "t{chrom}";\n'
@@ -159,3 +160,74 @@ def test_tables_with_strata_are_read_back(genome, strata, place):
     assert Scores.read(place / "s.parquet").frame.equals(scores.frame)
     with pytest.raises(ResultsError, match="stratum must be one of"):
         Scores(scores.frame.assign(stratum="intron+unique"), "mlm")
+
+
+OUT = "".join(
+    f"463 {share} 0.0 0.0 {chrom} {begin} {end} ({200 - end}) + X {name} 1 9 (0) 1\n"
+    for share, chrom, begin, end, name in [
+        ("3.0", "I", 31, 50, "LTR"),
+        ("22.0", "I", 101, 120, "LINE/L1"),
+    ]
+)
+
+
+class TestDivergence:
+    """A further factor of the strata, only where a card asks for it."""
+
+    @pytest.fixture
+    def diverged(self, place, genome):
+        (place / "r.out").write_text(OUT)
+        repeats = RepeatAnnotation.read(place / "r.out", genome.lengths)
+        return GenomeStrata(Annotation.read(place / "a.gtf", genome.lengths), repeats)
+
+    def test_labels_by_hand(self, diverged):
+        older = diverged.by_divergence()
+        codes = np.zeros((1, 200), dtype=np.uint8)
+        arguments = ("I", np.array([0]), codes, np.zeros((1, 200), dtype=np.bool_))
+        plain, further = (
+            [strata.labels[label] for label in strata.of_windows(*arguments)[0].tolist()]
+            for strata in (diverged, older)
+        )
+        endings = dict.fromkeys(range(30, 50), "+div_0_5")
+        endings |= dict.fromkeys(range(100, 120), "+div_20_30")
+        assert further == [label + endings.get(at, "") for at, label in enumerate(plain)]
+        assert older.digest != diverged.digest
+
+    def test_views_by_divergence(self, genome, diverged):
+        older = diverged.by_divergence()
+        frame = (
+            HeldoutMLM(CARD, genome, SPLIT, 25, older)
+            .score_with(uniform, variant="a", seed=0)
+            .frame
+        )
+        views = mlm_views(frame)
+        hidden = [
+            frame.loc[(frame["part"] == "test") & frame["stratum"].str.contains(name), "masked"]
+            for name in ("div_0_5", "div_20_30")
+        ]
+        found = [views[f"held/{name}"][0].denominators[""] for name in ("div_0_5", "div_20_30")]
+        assert [one.sum() for one in found] == [one.sum() for one in hidden]
+
+    def test_asked_for_by_the_card(self, genome, diverged):
+        class Around:
+            split, window_length, tasks_root, rates = SPLIT, 25, None, 1
+
+            def __init__(self, strata):
+                self.genome, self.strata = genome, strata
+
+        asking = TaskCard(name="held", kind="heldout_mlm", title="T", repeat_divergence=True)
+        known = HeldOutTask(asking, Around(diverged))
+        assert known.content()["strata"] == diverged.by_divergence().digest
+        assert HeldOutTask(CARD, Around(diverged)).content()["strata"] == diverged.digest
+        bed = GenomeStrata(diverged.annotation)
+        for strata in (None, bed):
+            with pytest.raises(DataError, match="repeat_divergence: true, but no divergence"):
+                HeldOutTask(asking, Around(strata)).load()
+
+    def test_several_genomes(self, diverged):
+        joined = JoinedStrata({"yeast": diverged, "worm": None})
+        older = joined.by_divergence()
+        assert f"unique+yeast+intergenic+{gc_names()[0]}+class_LTR+div_0_5" in older.labels
+        worm = [label for label in older.labels if "worm" in label]
+        assert worm == ["unique+worm", "repeat+worm"]
+        assert JoinedStrata({"worm": None}).by_divergence() is None

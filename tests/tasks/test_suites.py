@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from lightning_dna.errors import DataError
+from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.examples import load_examples
-from lightning_dna.tasks.suites import available, files_of, refuse_incomplete, without_train
+from lightning_dna.tasks.suites import (
+    available,
+    files_of,
+    load_suites,
+    refuse_incomplete,
+    without_train,
+)
 
 PARTS = ("train", "valid", "test")
 SUM = "0" * 64
@@ -129,3 +135,23 @@ def test_a_missing_reference_counts_where_there_are_intervals(tmp_path):
     }
     (tmp_path / "genome.fa.gz").touch()
     assert not files_of(card, tmp_path).missing
+
+
+def test_suites_side_by_side(tmp_path):
+    def suite(name: str, *windows: int) -> Path:
+        for number in windows:
+            (tmp_path / f"{name}{number}.yaml").write_text(
+                f"name: bases{number}\nkind: heldout_mlm\ntitle: T\nmax_windows: {number}\n"
+            )
+        tasks = [f"{name}{number}.yaml" for number in windows]
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"description: x\ntasks: {tasks}\n")
+        return path
+
+    first, second = suite("a", 1, 2), suite("b", 2, 3)
+    found = load_suites([first, second])
+    assert [card.name for card in found] == ["bases1", "bases2", "bases3"]
+    # The same name with another meaning.
+    (tmp_path / "b2.yaml").write_text("name: bases2\nkind: heldout_mlm\ntitle: other\n")
+    with pytest.raises(ConfigError, match=r"b\.yaml' has another task 'bases2'"):
+        load_suites([first, second])

@@ -98,6 +98,27 @@ def test_tables(folder):
         assert frame["cluster_id"].tolist() == [str(number // 3) for number in range(11)]
 
 
+def test_an_arm_over_longer_tokens_is_scored_as_far_as_its_tokens_allow(folder):
+    class Rows(FixedWeights):
+        def model(self) -> LanguageModel:
+            return build_model(replace(CONFIG, vocab_size=96), seed=1).eval()
+
+    side_by_side = Encoding(tokenizer=KmerTokenizer(2))
+    task = open_task(card(), Around(folder))
+    task.check_checkpoint("a", replace(CONFIG, vocab_size=96), side_by_side)
+    for table in task.card.tables:
+        scores, _ = task.score(candidate(weights=Rows(), encoding=side_by_side), table)
+        assert (scores.frame["score"] != 0).all()
+    # Overlapping k-mers hide every base several times; their states are states all the same.
+    overlapping = Encoding(tokenizer=KmerTokenizer(3, overlapping=True))
+    with pytest.raises(ConfigError, match="overlapping 3-mers hide every base several times"):
+        task.check_checkpoint("a", replace(CONFIG, vocab_size=96), overlapping)
+    states = open_task(card(scores=("embedding_l2",)), Around(folder))
+    states.check_checkpoint("a", replace(CONFIG, vocab_size=96), overlapping)
+    scores, _ = states.score(candidate(weights=Rows(), encoding=overlapping), "embedding_l2")
+    assert (scores.frame["score"] > 0).all()
+
+
 def test_baselines(folder):
     task = open_task(card(), Around(folder))
     scores, record = task.score_baseline("conservation", seed=0)

@@ -28,7 +28,7 @@ def toy_fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_run(toy_fasta: Path) -> Callable[..., RunConfig]:
     """Return a function from nested changes to a run."""
 

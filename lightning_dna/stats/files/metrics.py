@@ -16,7 +16,7 @@ _REPORTED = (
 )
 """Metrics that are reported unasked where the columns allow them: few, as each adds a test."""
 
-_BINARY_SCORES = ("auroc", "auprc")
+_BINARY_SCORES = ("auroc", "auprc", "tpr_at_fpr01")
 _MANY = 20  # more different whole numbers than this, on most rows another one, are no classes
 
 

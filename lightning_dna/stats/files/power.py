@@ -157,7 +157,7 @@ def power_from_files(
             if name not in metrics:
                 raise unknown_name("metric", name, metrics, where="--effect")
     planned = tuple(
-        _from_row(row, found.replicates[row.task], test, paired_seeds=choices.paired_seeds)
+        plan_from_row(row, found.replicates[row.task], test, paired_seeds=choices.paired_seeds)
         for row in rows
     )
     return found, planned
@@ -223,10 +223,20 @@ def power_from_numbers(
     )
 
 
-def _from_row(
+def plan_from_row(
     row: ComparisonRow, reps: Replicates, test: PlannedTest, *, paired_seeds: bool
 ) -> PowerRow:
-    """Plan from one row of a comparison."""
+    """Plan from one row of a comparison.
+
+    Args:
+        row: The row.
+        reps: What it was made from.
+        test: The test that is planned.
+        paired_seeds: Whether equal seeds of two arms are a pair.
+
+    Raises:
+        StatsError: If the variance between seeds cannot be told.
+    """
     effect = test.effect_on(row.metric)
     reach = Reach(se=row.se, effect=effect)
     if math.isfinite(row.se) and row.se > 0:

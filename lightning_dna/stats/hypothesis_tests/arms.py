@@ -238,8 +238,8 @@ def _ranked_by_arm(both: AlignedTask, metric: Metric) -> AlignedTask:
     """Return the task with each arm's scores replaced by their mid-ranks within that arm."""
     if metric.kind != "ranked":
         raise StatsError(
-            f"task '{both.task}': swap='ranks' is for metrics of ranks (auroc, auprc, spearman), "
-            f"not for '{metric.name}'; use swap='scores'"
+            f"task '{both.task}': swap='ranks' is for metrics of ranks (auroc, auprc, "
+            f"tpr_at_fpr01, spearman), not for '{metric.name}'; use swap='scores'"
         )
     if both.y_score is None:
         return both

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lightning_dna.errors import DataError
+from lightning_dna.errors import DataError, unknown_name
 
 COLUMN = "task"
 _PIECE = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet")
@@ -75,10 +75,7 @@ def check_task(pieces: list[Path], task: str) -> str | None:
     Raises:
         DataError: If the table holds several tasks, and not that one.
     """
-    names: set[str] = set()
-    for piece in pieces:
-        column = pq.read_table(piece, columns=[COLUMN]).column(0)
-        names |= {str(name) for name in pc.unique(column).to_pylist()}
+    names = _tasks_in(pieces)
     if task in names:
         return task
     if len(names) > 1:
@@ -86,6 +83,41 @@ def check_task(pieces: list[Path], task: str) -> str | None:
         part = pieces[0].name.partition("-")[0].removesuffix(".parquet")
         raise DataError(
             f"{pieces[0]}, column '{COLUMN}': {', '.join(sorted(names))}; {missing} the rows of a "
-            f"task in a card as FOLDER/TASK/{part}.parquet, with one of these as TASK."
+            f"task in a card as FOLDER/TASK/{part}.parquet, with one of these as TASK, or on the "
+            f"command line with --task TASK."
         )
     return None
+
+
+def refuse_other_task(path: Path, task: str) -> None:
+    """Check that a table holds rows of a task.
+
+    Args:
+        path: The file, or one of the pieces of a table.
+        task: The task.
+
+    Raises:
+        DataError: If it is no Parquet file, or has no column ``task``.
+        ConfigError: If its tasks are others.
+    """
+    try:
+        held = COLUMN in pq.read_schema(path).names
+    except (pa.ArrowException, OSError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(
+            f"cannot read {path} as Parquet ({text}); --task is of such files."
+        ) from None
+    if not held:
+        raise DataError(
+            f"{path} has no column '{COLUMN}', so it holds no tasks to choose from; leave --task "
+            f"out, or give the name of a card and no files."
+        )
+    names = _tasks_in(pieces_of(path))
+    if task not in names:
+        raise unknown_name(COLUMN, task, names, where=f"{path}, column '{COLUMN}'")
+
+
+def _tasks_in(pieces: list[Path]) -> set[str]:
+    """Return the names in the column of a table's pieces."""
+    columns = [pq.read_table(piece, columns=[COLUMN]).column(0) for piece in pieces]
+    return {str(name) for column in columns for name in pc.unique(column).to_pylist()}

@@ -11,7 +11,7 @@ References:
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lightning_dna.data.encoding import Encoding
+from lightning_dna.data.examples import Indices
 from lightning_dna.genome.alphabet import Codes
 from lightning_dna.models.embedding import trunk_at
 from lightning_dna.models.heads import ClassificationHead
@@ -121,6 +122,42 @@ def state_reader(
         return states
 
     return read
+
+
+def keep_parts(
+    model: LanguageModel,
+    config: FineTuneConfig,
+    encoding: Encoding,
+    codes: Sequence[Codes],
+    parts: Iterable[Indices],
+    *,
+    device: str,
+) -> dict[str, StateInputs]:
+    """Compute the states of sequences once, for trainings that read different parts of them.
+
+    They stay in the memory of one table of scores and go to no file that other tables share, as
+    embeddings do: of 1,350 sequences of 256 bases states of width 64 are 84 MiB, their averages
+    0.3 MiB, and no other table reads them.
+
+    Args:
+        model: The model; not modified.
+        config: Which layer is read, and what happens to long sequences.
+        encoding: How sequences become ids.
+        codes: All sequences, such as the pool that folds are of.
+        parts: Numbers of the sequences of each part.
+        device: Where to compute.
+
+    Returns:
+        What :func:`state_reader` takes as ``kept``: the states of every part.
+    """
+    where = "the examples"
+    rows = checked_rows(codes, model.config, encoding, where=where, too_long=config.too_long)
+    whole: dict[str, StateInputs] = {}
+    state_reader(model, config, encoding, device=device, kept=whole)(codes, where)
+    (states,) = whole.values()
+    return {
+        _key([rows[index] for index in part], config.layer): states.select(part) for part in parts
+    }
 
 
 def _key(rows: Sequence[Ids], layer: int) -> str:

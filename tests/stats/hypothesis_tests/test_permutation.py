@@ -14,6 +14,12 @@ from lightning_dna.stats.hypothesis_tests.permutation import (
 )
 from lightning_dna.stats.metrics import METRICS
 
+
+def tpr_at_one_percent(y_true, score):
+    false, true, _ = sk.roc_curve(y_true, score, drop_intermediate=False)
+    return true[false <= 0.01].max()
+
+
 LABELS = {
     "accuracy": sk.accuracy_score,
     "balanced_accuracy": sk.balanced_accuracy_score,
@@ -24,13 +30,14 @@ LABELS = {
 SCORES = {
     "auroc": sk.roc_auc_score,
     "auprc": sk.average_precision_score,
+    "tpr_at_fpr01": tpr_at_one_percent,
     "spearman": lambda y, s: stats.spearmanr(y, s).statistic,
     "pearson": lambda y, s: stats.pearsonr(y, s).statistic,
     "r2": sk.r2_score,
     "mse": sk.mean_squared_error,
     "mae": sk.mean_absolute_error,
 }
-RATIOS = ("mlm_accuracy", "cross_entropy", "bits_per_base", "ratio", "mean")
+RATIOS = ("mlm_accuracy", "cross_entropy", "bits_per_base", "ratio", "mean", "exposure")
 REACHES = {
     "two-sided": lambda values, observed: np.abs(values) >= abs(observed) - 1e-12,
     "greater": lambda values, observed: values >= observed - 1e-12,
@@ -104,7 +111,7 @@ def test_all_swaps_of_scores(scored, metric, ties, unit):
     assert result.n_differing == len(set(units[(first != second).any(axis=0)]))
 
 
-@pytest.mark.parametrize("metric", ["auroc", "auprc", "spearman"])
+@pytest.mark.parametrize("metric", ["auroc", "auprc", "tpr_at_fpr01", "spearman"])
 def test_all_swaps_of_ranks(scored, metric):
     rng = np.random.default_rng(12)
     target = np.arange(7) % 3 == 0 if metric != "spearman" else rng.normal(size=7)
@@ -119,7 +126,7 @@ def test_all_swaps_of_ranks(scored, metric):
 @pytest.mark.parametrize("metric", RATIOS)
 def test_all_swaps_of_ratios(summed, metric):
     rng = np.random.default_rng(2)
-    size = np.ones(8) if metric == "mean" else rng.integers(1, 9, 8) * 1.0
+    size = np.ones(8) if metric in ("mean", "exposure") else rng.integers(1, 9, 8) * 1.0
     arms = {name: [rng.random(8) * size for _ in range(3)] for name in ("a", "b")}
 
     def score(y_true, numerator):

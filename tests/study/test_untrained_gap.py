@@ -17,7 +17,7 @@ from lightning_dna.study.views import mlm_views
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.heldout_mlm import HeldoutMLM
 
-TRIALS = 80
+TRIALS = 40
 CARD = TaskCard(name="bases", kind="heldout_mlm", title="x", cluster_length=256)
 METRICS = ["mlm_accuracy", "bits_per_base"]
 

@@ -409,6 +409,15 @@ class TestFinishedStudy:
             assert "membership-control/neighbours" in found
         assert f"memorization: {folder / 'memorization.html'}" in out
         assert "copy_oracle" in (folder / "memorization.html").read_text()
+        # One of its runs alone, which says itself what it was trained on; again, it goes on.
+        for _ in range(2):
+            status, out, err = run(
+                *("memorize", next((folder / "runs").iterdir()), "--genome", tmp_path / "toy.fa"),
+                *("--length", 32, "--out", tmp_path / "alone"),
+            )
+            assert status == 0, err
+        assert "membership/loss" in out
+        assert (tmp_path / "alone" / "memorization.html").is_file()
 
     def test_a_failed_cell_is_status_1_and_retry_mends_it(self, finished, recipe, monkeypatch):
         """One arm diverges; the others are reported, and `retry` finishes the study."""

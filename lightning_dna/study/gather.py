@@ -127,7 +127,7 @@ def gather(study: Study, folder: Path) -> Gathered:
         finetunes=pd.DataFrame(finetunes, columns=[*KEYS, *VALUES]),
         tried=pd.DataFrame(tried, columns=[*TRIED_COLUMNS]),
         environments=tuple(environments),
-        curves=_joined(curves, ("arm", "seed")),
+        curves=_joined(curves, ()),  # checkpoints have none, and then no columns
         states=states,
         failures=failures,
         similarity=strata_of(scorer.tasks) if study.recipe.tasks.similarity_strata else {},

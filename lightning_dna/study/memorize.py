@@ -18,13 +18,12 @@ from lightning_dna.data.source import open_genome, resolve_split
 from lightning_dna.errors import ConfigError, DataError
 from lightning_dna.models.interop import files
 from lightning_dna.study.scoring import PROVENANCE
-from lightning_dna.study.study import Study, open_study, resolve_study
+from lightning_dna.study.study import CHECKPOINT, SUITES, Study, open_study, resolve_study
 from lightning_dna.training.run import RECORD, RUN, load_checkpoint
 
 BATTERY = "memorization"
 CANARIES = "memorization-canaries"  # where an arm was trained with canaries
 ALLELES = "alleles"  # the card, where a file of variants is given
-_EXPORT = "checkpoint"
 _LENGTH = 512
 
 
@@ -66,7 +65,7 @@ def with_battery(study: Study, folder: Path, *, vcf: Path | None = None) -> Stud
     if any(arm.settings.data.canaries is not None for arm in study.trained):
         suites.append(CANARIES)
     if vcf is not None:
-        suites.append(str(_allele_suite(vcf, folder / "suites")))
+        suites.append(str(_allele_suite(vcf, folder / SUITES)))
     content = {**study.content, "suite": list(dict.fromkeys(suites))}
     return resolve_study(study.name, content, where=study.name)
 
@@ -127,7 +126,7 @@ def checkpoint_battery(
     split = _split_of(folder, ground, data)
     if own:
         _check_genome(folder, ground, split)
-        source = _exported(folder, out / _EXPORT)
+        source = _exported(folder, out / CHECKPOINT)
     else:
         source = folder.resolve()
     name = folder.resolve().name

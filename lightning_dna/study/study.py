@@ -31,6 +31,8 @@ from lightning_dna.tasks.suites import available, load_suites
 from lightning_dna.training.config import RunConfig, deciding_settings
 
 FORMAT = 1
+# What may lie in a results folder before the study: a run's weights as a checkpoint, and a suite.
+PREPARED = (CHECKPOINT, SUITES) = ("checkpoint", "suites")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +211,9 @@ def record_study(study: Study, folder: Path) -> None:
     if (folder / "study.json").is_file():
         before = read_record(folder)
         refuse_other_study(study, before, folder)
-    elif folder.is_dir() and not all(atomic.is_partial(path) for path in folder.iterdir()):
+    elif folder.is_dir() and not all(
+        atomic.is_partial(path) or path.name in PREPARED for path in folder.iterdir()
+    ):
         raise ResultsError(
             f"{folder} is not empty and holds no study.json; choose a new or empty --out folder."
         )

@@ -1,6 +1,6 @@
 """Windows: where on the genome the sequences of a part of the split lie."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,6 +74,11 @@ class Windows:
             starts=self.starts[indices],
             ends=self.ends[indices],
         )
+
+    def by_chrom(self) -> Iterator[tuple[str, Index]]:
+        """Yield every chromosome that has windows, with the places of these."""
+        for index in np.unique(self.chrom_index).tolist():
+            yield self.chroms[index], np.flatnonzero(self.chrom_index == index)
 
     def example_ids(self) -> npt.NDArray[np.str_]:
         """Return ``"chrom:start-end"`` of each window, shape ``(n,)``: its name in score tables.

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import jinja2
-
 from lightning_dna import __version__
 from lightning_dna.report.comparison_notes import (
     flag_notes,
@@ -18,6 +16,7 @@ from lightning_dna.report.comparison_notes import (
 from lightning_dna.report.interval_plot import interval_plot
 from lightning_dna.report.numbers import Display, listing
 from lightning_dna.report.tables import VERDICT_SYMBOLS, Table
+from lightning_dna.report.template import filled
 from lightning_dna.report.wording import reason_untested
 from lightning_dna.stats.files.checks import TASK
 from lightning_dna.stats.files.comparison import FileComparison
@@ -36,15 +35,9 @@ def comparison_page(found: FileComparison, tables: Sequence[Table]) -> str:
     Returns:
         HTML, which needs no network and no script.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lightning_dna.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     places = rows_by_place(found)
-    page = environment.get_template("comparison.html").render(
+    page = filled(
+        "comparison.html",
         title=title(found).rstrip("."),
         baseline=found.baseline,
         verdicts=[(_place(found, rows), _verdict(found, rows)) for rows in places.values()],

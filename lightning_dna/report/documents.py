@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import jinja2
-
 from lightning_dna.report.exports import markdown, markdown_table
 from lightning_dna.report.facts import key_facts
 from lightning_dna.report.results import Results
 from lightning_dna.report.sections import Section
 from lightning_dna.report.tables import VERDICT_SYMBOLS
+from lightning_dna.report.template import filled
 
 
 def page_html(
@@ -26,14 +25,8 @@ def page_html(
         verdicts: Where, what was found there, and a remark, which may be empty.
         kicker: What kind of page it is, above its title.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lightning_dna.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    return filled(
+        "report.html",
         kicker=kicker,
         study=results.study,
         facts=key_facts(results),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lightning_dna.report.numbers import Display, display
 from lightning_dna.report.results import Results
-from lightning_dna.report.rows import Estimate
+from lightning_dna.report.rows import Estimate, is_gap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,6 @@ class Instrument:
         tasks: Tells its tasks by name.
         null: Metric to the value that it takes without memory; metrics without one are shown and
             not judged.
-        more_is_memory: Whether memory lies above that value; ``False``: below.
         control: Whether it must find nothing, being made where nothing can be.
     """
 
@@ -39,11 +38,6 @@ class Instrument:
 def _under(*heads: str) -> Callable[[str], bool]:
     """Tell tasks that are one of some names, or a part of one."""
     return lambda task: task.partition("/")[0] in heads
-
-
-def _ends(*parts: str) -> Callable[[str], bool]:
-    """Tell tasks whose last part is one of some names."""
-    return lambda task: "/" in task and task.rpartition("/")[2] in parts
 
 
 def _repeated_canaries(task: str) -> bool:
@@ -67,7 +61,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             "own place, and so cannot quote it: a gap that they share is composition or homology. "
             "What the gap cannot tell is memory of sequence that the held-out chromosomes share."
         ),
-        tasks=_ends("gap", "matched_gap"),
+        tasks=lambda task: is_gap(task) and not _under("alleles")(task),
         null={"mlm_accuracy": 0.0, "bits_per_base": 0.0},
     ),
     Instrument(
@@ -129,7 +123,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             "for the reference allele on held-out chromosomes is what the sequence around tells of "
             "it; a preference that is stronger on training chromosomes is memory of this genome."
         ),
-        tasks=lambda task: task.startswith("alleles") and task.endswith("/gap"),
+        tasks=lambda task: is_gap(task) and _under("alleles")(task),
         null={"mlm_accuracy": 0.0, "bits_per_base": 0.0},
     ),
 )

@@ -147,11 +147,9 @@ def run_with_workers(
     board = Board(todo, journal)
     by_name = {name: step.job for name, step in todo.items()}
     deaths: Counter[str] = Counter()
+    own = environments or [{}] * workers
     crew = [
-        _Worker(command, log_folder / f"worker-{index}.log", environments[index])
-        if environments
-        else _Worker(command, log_folder / f"worker-{index}.log", {})
-        for index in range(workers)
+        _Worker(command, log_folder / f"worker-{index}.log", own[index]) for index in range(workers)
     ]
     bar = tqdm(total=len(todo), unit="stage", desc="study", file=sys.stderr, dynamic_ncols=True)
     shown = ""

@@ -16,6 +16,7 @@ from lightning_dna import atomic, catalog, settings
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.source import open_genome, resolve_split
 from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.genome.fasta import Genome
 from lightning_dna.models.interop import files
 from lightning_dna.study.scoring import PROVENANCE
 from lightning_dna.study.study import CHECKPOINT, SUITES, Study, open_study, resolve_study
@@ -64,25 +65,27 @@ def with_battery(study: Study, folder: Path, *, vcf: Path | None = None) -> Stud
     suites = [*study.recipe.suites, BATTERY]
     if any(arm.settings.data.canaries is not None for arm in study.trained):
         suites.append(CANARIES)
-    if vcf is not None:
-        suites.append(str(_allele_suite(vcf, folder / SUITES)))
+    suites += _allele_suites(vcf, folder)
     content = {**study.content, "suite": list(dict.fromkeys(suites))}
     return resolve_study(study.name, content, where=study.name)
 
 
-def _allele_suite(vcf: Path, folder: Path) -> Path:
-    """Write the card of the alleles with its file of variants, and a suite of this card alone.
+def _allele_suites(vcf: Path | None, folder: Path) -> list[str]:
+    """Write the card of the alleles with its file of variants, if any, and a suite of it alone.
 
     Raises:
         DataError: If there is no such file.
     """
+    if vcf is None:
+        return []
     if not vcf.is_file():
         raise DataError(f"--vcf {vcf} does not exist; check the path.")
     card = settings.load_yaml(catalog.resolve("task", ALLELES))
-    atomic.write_json(folder / f"{ALLELES}.yaml", {**card, "files": {"variants": str(vcf)}})
-    suite = folder / "memorization-alleles.yaml"  # JSON is YAML too
+    home = folder / SUITES
+    atomic.write_json(home / f"{ALLELES}.yaml", {**card, "files": {"variants": str(vcf)}})
+    suite = home / "memorization-alleles.yaml"  # JSON is YAML too
     atomic.write_json(suite, {"description": "Alleles.", "tasks": [f"{ALLELES}.yaml"]})
-    return suite.resolve()
+    return [str(suite.resolve())]
 
 
 def open_battery(folder: Path, *, vcf: Path | None = None) -> Study:
@@ -120,21 +123,22 @@ def checkpoint_battery(
             f"{folder} holds neither study.json (a study), {files.CONFIG} (a checkpoint) nor {RUN} "
             f"(a finished run)."
         )
-    data = (
-        settings.build(DataConfig, atomic.read_json(run)["data"], where=str(run)) if own else None
-    )
-    split = _split_of(folder, ground, data)
     if own:
-        _check_genome(folder, ground, split)
+        genome = open_genome(
+            settings.build(DataConfig, {"genome": ground.genome}, where="--genome")
+        )
+        split = _split_of_run(folder, ground, genome)
+        _check_genome(folder, ground, genome, split)
         source = _exported(folder, out / CHECKPOINT)
     else:
+        split = _stated_split(folder, ground)
         source = folder.resolve()
     name = folder.resolve().name
     arm = {"model": {"pretrained": str(source)}}
     content: dict[str, Any] = {
         "question": f"Has {name} learned the genome's grammar, or the genome?",
         "baseline": "model",
-        "suite": [BATTERY],
+        "suite": [BATTERY, *_allele_suites(vcf, out)],
         "seeds": [0],
         "shared": {
             "data": {
@@ -147,30 +151,37 @@ def checkpoint_battery(
         "arms": {"model": arm},
         "comparison": {"scope": "checkpoint", "planned": []},
     }
-    study = resolve_study(f"{name}-memorization", content, where=str(folder))
-    return with_battery(study, out, vcf=vcf)
+    return resolve_study(f"{name}-memorization", content, where=str(folder))
 
 
-def _split_of(folder: Path, ground: Ground, data: DataConfig | None) -> dict[str, Any]:
-    """Return the chromosomes of a checkpoint by what it has seen of them.
+def _stated_split(folder: Path, ground: Ground) -> dict[str, list[str]]:
+    """Return the chromosomes of a checkpoint from elsewhere, as the user knows them.
 
     Raises:
-        ConfigError: If that is not known, or contradicts what its run says.
+        ConfigError: If they are not stated.
     """
-    if data is None:
-        if not ground.train or not ground.test:
-            raise ConfigError(
-                f"it is not known which chromosomes {folder} was trained on, and guessing would "
-                "make every number here meaningless; state them as --train CHROM,... and those "
-                "that it has not seen as --test CHROM,... (and more as --valid CHROM,...)."
-            )
-        known = {"train": ground.train, "test": ground.test, "valid": ground.valid}
-        return {part: list(chroms) for part, chroms in known.items() if chroms}
+    if not ground.train or not ground.test:
+        raise ConfigError(
+            f"it is not known which chromosomes {folder} was trained on, and guessing would make "
+            "every number here meaningless; state them as --train CHROM,... and those that it has "
+            "not seen as --test CHROM,... (and more as --valid CHROM,...)."
+        )
+    known = {"train": ground.train, "test": ground.test, "valid": ground.valid}
+    return {part: list(chroms) for part, chroms in known.items() if chroms}
+
+
+def _split_of_run(folder: Path, ground: Ground, genome: Genome) -> dict[str, list[str]]:
+    """Return the chromosomes of a finished run by what it has seen of them.
+
+    Raises:
+        ConfigError: If what the user says of them contradicts what the run says.
+    """
+    run = folder / RUN
+    data = settings.build(DataConfig, atomic.read_json(run)["data"], where=str(run))
     if data.genomes:
         raise ConfigError(
             f"{folder} was trained on several genomes; give its study's results folder instead."
         )
-    genome = open_genome(settings.build(DataConfig, {"genome": ground.genome}, where="--genome"))
     recorded = resolve_split(data, genome)
     seen = sorted(set(recorded.train) & {*ground.test, *ground.valid})
     if seen:
@@ -192,7 +203,9 @@ def _split_of(folder: Path, ground: Ground, data: DataConfig | None) -> dict[str
     return {part: list(chroms) for part, chroms in parts.items() if chroms}
 
 
-def _check_genome(folder: Path, ground: Ground, split: Mapping[str, Sequence[str]]) -> None:
+def _check_genome(
+    folder: Path, ground: Ground, genome: Genome, split: Mapping[str, Sequence[str]]
+) -> None:
     """Check that a run was trained on the very sequence that it is judged on.
 
     Raises:
@@ -205,7 +218,6 @@ def _check_genome(folder: Path, ground: Ground, split: Mapping[str, Sequence[str
             f"its cell with `lightning-dna run` or `retry`."
         )
     recorded = atomic.read_json(path)["genome"]["chromosomes"]
-    genome = open_genome(settings.build(DataConfig, {"genome": ground.genome}, where="--genome"))
     others = [
         chrom
         for part in split.values()
@@ -229,12 +241,11 @@ def _exported(folder: Path, place: Path) -> Path:
     from lightning_dna.models.interop.pretrained import save_pretrained
 
     checkpoint = load_checkpoint(folder)
-    if not (place / files.CONFIG).is_file():
-        for name in files.TOKENIZERS:
-            if (folder / name).is_file():
-                place.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / name, place / name)
-        save_pretrained(checkpoint.model(), place)
+    for name in files.TOKENIZERS:
+        if (folder / name).is_file():
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, place / name)
+    save_pretrained(checkpoint.model(), place)
     return place.resolve()
 
 

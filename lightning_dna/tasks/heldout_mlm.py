@@ -193,9 +193,7 @@ class HeldoutMLM:
         stored = np.empty((len(windows), self.length), dtype=np.uint8)
         hidden = np.empty(stored.shape, dtype=np.bool_)
         strata = None if self.strata is None else np.empty(stored.shape, dtype=np.int64)
-        for index in np.unique(windows.chrom_index).tolist():
-            chrom = windows.chroms[index]
-            rows = np.flatnonzero(windows.chrom_index == index)
+        for chrom, rows in windows.by_chrom():
             starts = windows.starts[rows]
             stored[rows] = self.genome.stored(chrom)[starts[:, None] + np.arange(self.length)]
             codes = np.bitwise_and(stored[rows], np.uint8(CODE_BITS))

@@ -172,10 +172,9 @@ class MatchedWindows(HeldoutMLM):
                 yield batch
                 continue
             codes = batch.codes.copy()
-            for index in np.unique(batch.windows.chrom_index).tolist():
-                rows = np.flatnonzero(batch.windows.chrom_index == index)
+            for chrom, rows in batch.windows.by_chrom():
                 positions = batch.windows.starts[rows, None] + np.arange(self.length)
-                name = f"copy {self._copy} of {batch.windows.chroms[index]}"
+                name = f"copy {self._copy} of {chrom}"
                 codes[rows] = mutated(
                     codes[rows], name, positions, self.card.mutation_rate, self.card.mask_seed
                 )

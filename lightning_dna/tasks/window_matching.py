@@ -86,9 +86,7 @@ def window_strata(
     names = np.empty(len(windows), dtype=object)
     length = int(windows.lengths[0])
     bins = gc_names(GC_EDGES)
-    for index in np.unique(windows.chrom_index).tolist():
-        chrom = windows.chroms[index]
-        members = np.flatnonzero(windows.chrom_index == index)
+    for chrom, members in windows.by_chrom():
         for rows in np.array_split(members, max(1, len(members) * length // _BLOCK)):
             starts = windows.starts[rows]
             stored = genome.stored(chrom)[starts[:, None] + np.arange(length)]

@@ -80,6 +80,14 @@ class TestFindings:
         assert "heldout_memory/train" not in tasks
         assert "heldout_memory" not in tasks
 
+    def test_every_number_is_judged_by_one_instrument(self, battery):
+        found = [
+            (one.estimate.variant, one.estimate.task, one.estimate.metric)
+            for one in findings(load_results(battery))
+            if one.estimate.task != "heldout_mlm/gap"  # of the study that the battery is added to
+        ]
+        assert len(found) == len(set(found)) == 10  # two arms, five numbers
+
     def test_every_instrument_has_its_own_anchor(self):
         anchors = [one.anchor for one in INSTRUMENTS]
         assert len(set(anchors)) == len(anchors)

@@ -38,11 +38,10 @@ class OwnPlaces:
         windows = batch.windows
         n, width = batch.codes.shape
         stretches = np.full((n, width + 2 * _BEYOND), N, dtype=np.uint8)
-        for index in np.unique(windows.chrom_index).tolist():
-            if windows.chroms[index] not in chroms:
+        for chrom, rows in windows.by_chrom():
+            if chrom not in chroms:
                 continue
-            stored = genome.stored(windows.chroms[index])
-            rows = np.flatnonzero(windows.chrom_index == index)
+            stored = genome.stored(chrom)
             at = windows.starts[rows, None] + np.arange(-_BEYOND, width + _BEYOND)
             inside = (at >= 0) & (at < len(stored))
             codes = stored[np.clip(at, 0, len(stored) - 1)] & np.uint8(CODE_BITS)

@@ -224,13 +224,9 @@ def _latex(found: FileComparison) -> str:
         f"minus {found.baseline}."
     )
     head = "".join(f"% {latex(line)}\n" for line in comments)
-    text = latex_tables(tables, name=f"compare-{found.baseline}", caption=caption)
-    flags = [latex(line) for line in flag_notes(found)]
-    if flags:
-        lines = "\\par\n".join(flags)
-        below = f"\n\n\\smallskip\n{{\\footnotesize\\raggedright\n{lines}\\par}}"
-        body, end, _ = text.rpartition("\n\\end{table}\n")
-        text = f"{body}{below}{end}"
+    flags = "\\par\n".join(latex(line) for line in flag_notes(found))
+    below = f"\n\n\\smallskip\n{{\\footnotesize\\raggedright\n{flags}\\par}}" if flags else ""
+    text = latex_tables(tables, name=f"compare-{found.baseline}", caption=caption, below=below)
     return head + text
 
 

@@ -3,10 +3,12 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
+from lightning_dna.report.numbers import ABSENT
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import ArmCost, Difference, Estimate
-from lightning_dna.report.tables import Cell, Table, panels
+from lightning_dna.report.tables import COST, Cell, Table, panels
 
 _COST_FIELDS = (
     "parameters",
@@ -106,37 +108,56 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in text)
 
 
-def latex_tables(tables: Sequence[Table], *, name: str, caption: str) -> str:
-    r"""Write tables one below the other with booktabs rules, one panel per group of columns.
+def latex_tables(tables: Sequence[Table], *, name: str, caption: str, below: str = "") -> str:
+    r"""Write tables with booktabs rules, each group of columns a float of its own.
+
+    A float holds no page break, so several tables in one would run off the paper.
 
     Args:
         tables: Tables, usually the main ones.
-        name: Name of the study, for the label.
-        caption: Caption of the whole.
+        name: Name of the study, for the labels ``tab:NAME-1``, ``tab:NAME-2``, ...
+        caption: What is true of all; stands in full in the first caption, the others point there.
+        below: LaTeX beneath the last table.
 
     Returns:
-        A ``table`` environment to be included with ``\input``; ASCII apart from names.
+        ``table`` environments to be included with ``\input``; ASCII apart from names.
     """
-    label = "".join(letter if letter.isalnum() else "-" for letter in name)
-    body = "\n\n\\medskip\n\n".join(
-        _latex_panel(panel, heading=table.title) for table in tables for panel in panels(table)
-    )
-    return (
-        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\\small\n"
-        f"\\caption{{{latex(caption)}}}\n\\label{{tab:{label}}}\n{body}\n\\end{{table}}\n"
-    )
+    stem = "tab:" + "".join(letter if letter.isalnum() else "-" for letter in name)
+    cut = [
+        (COST if panel.title == COST else f"{table.title} {panel.title}", _with_content(panel))
+        for table in tables
+        for panel in panels(table)
+    ]
+    floats = []
+    for number, (heading, panel) in enumerate(cut, start=1):
+        about = latex(caption) if number == 1 else rf"Otherwise as Table~\ref{{{stem}-1}}."
+        said = heading.strip(" .")
+        floats.append(
+            "\\begin{table}[htbp]\n\\centering\\footnotesize\\setlength{\\tabcolsep}{2.5pt}\n"
+            f"\\caption{{{latex(said) + '. ' if said else ''}{about}}}\n"
+            f"\\label{{{stem}-{number}}}\n{_latex_panel(panel)}"
+            f"{below if number == len(cut) else ''}\n\\end{{table}}\n"
+        )
+    return "\n".join(["% needs \\usepackage{booktabs}", *floats])
 
 
-def _latex_panel(table: Table, *, heading: str) -> str:
-    """Write one group of columns as a tabular under the heading of the whole table."""
+def _with_content(panel: Table) -> Table:
+    """Leave out simple baselines of which a panel says nothing, as of what they cost."""
+    rows = (
+        row
+        for row in panel.rows
+        if row.role != "reference" or any(cell.text != ABSENT for cell in row.cells)
+    )
+    return replace(panel, rows=tuple(rows))
+
+
+def _latex_panel(table: Table) -> str:
+    """Write one group of columns as a tabular."""
     cells = table.rows[0].cells if table.rows else ()
     spec = "l" + "".join("r" if cell.numeric else "l" for cell in cells)
-    title = latex(f"{heading} {table.title}".strip())
     lines = [
         f"\\begin{{tabular}}{{{spec}}}",
         r"\toprule",
-        f"\\multicolumn{{{len(spec)}}}{{l}}{{\\emph{{{title}}}}} \\\\",
-        r"\midrule",
         _latex_line([table.first, *(column.title for column in table.columns)]),
         r"\midrule",
     ]

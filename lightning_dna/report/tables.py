@@ -18,10 +18,11 @@ from lightning_dna.report.numbers import (
 )
 from lightning_dna.report.results import Results, is_part
 from lightning_dna.report.rows import Difference, Estimate, is_gap
-from lightning_dna.report.wording import task_title, verdict_label
+from lightning_dna.report.wording import metric_title, task_title, verdict_label
 
 # More (task, metric) pairs than this make a table too wide to print; it is cut into several.
 PAIRS_PER_TABLE = 2
+COST = "Cost"  # heading of the columns of cost
 
 VERDICT_SYMBOLS = {
     "better": "▲",
@@ -130,7 +131,7 @@ def part_tables(results: Results, parts: Sequence[str], title: str) -> list[Tabl
         metrics = dict.fromkeys(metric for task in tasks for metric in results.tasks[task])
         for metric in metrics:
             pairs = [(task, metric) for task in tasks if metric in results.tasks[task]]
-            heading = f"{display(metric).title}, {title}."
+            heading = f"{metric_title(tasks[0], metric)}, {title}."
             tables.append(pairs_table(results, pairs, title=heading, with_mde=True))
     return tables
 
@@ -174,15 +175,18 @@ def pairs_table(
     """Build a table of arms by (task, metric) pairs."""
     columns: list[Column] = []
     one_task = len({task for task, _ in pairs}) == 1
-    one_metric = len({metric for _, metric in pairs}) == 1 and not one_task
-    title = title or (f"{task_title(pairs[0][0])}." if one_task else "")
+    one_metric = len({metric_title(*pair) for pair in pairs}) == 1 and not one_task
+    if not title:  # what the groups of columns do not say
+        task, metric = pairs[0]
+        title = f"{task_title(task)}." if one_task else ""
+        title = f"{metric_title(task, metric)}." if one_metric else title
     for task, metric in pairs:
         names = [] if one_task else [task_title(task)]
-        names += [] if one_metric else [display(metric).title]
+        names += [] if one_metric else [metric_title(task, metric)]
         group = ": ".join(names)
         columns += _pair_columns(results, task, metric, group=group, with_mde=with_mde)
     if with_cost:
-        columns += [Column(title=name, group="Cost") for name in cost_titles(results)]
+        columns += [Column(title=name, group=COST) for name in cost_titles(results)]
     rows = []
     for name in (*results.models, *results.references):
         cells: list[Cell] = []

@@ -2,6 +2,8 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -190,7 +192,15 @@ def test_latex_is_well_formed_and_has_the_input_numbers(content, study_folder):
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
     assert text.isascii()
-    assert r"\caption{5 \% of A\_B \& C}" in text
+    captions = re.findall(r"\\caption\{(.*)\}", text)
+    assert captions[0].endswith(r"(\%, higher is better, planned). 5 \% of A\_B \& C")
+    assert captions[1:] == [
+        r"Held-out chromosomes. Bits per base (bits, lower is better, planned). Otherwise as "
+        r"Table~\ref{tab:quickstart-1}.",
+        r"Cost. Otherwise as Table~\ref{tab:quickstart-1}.",
+    ]
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+    assert "markov" not in text.rpartition(r"\begin{table}")[2]  # of no known cost
     bare = text.replace(r"\{", "").replace(r"\}", "")
     assert bare.count("{") == bare.count("}")
     found = {}
@@ -206,6 +216,25 @@ def test_latex_is_well_formed_and_has_the_input_numbers(content, study_folder):
         expected = [100 * row[name] for name in ("delta", "low", "high")]
         assert shown == pytest.approx(expected, abs=0.00501)
         assert row["verdict"] in found[arm][0][3]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_and_fits_the_page(study_folder, tmp_path):
+    results = load_results(study_folder)
+    tables = main_tables(results) * 4  # longer than a page
+    (tmp_path / "table.tex").write_text(latex_tables(tables, name="x", caption="A_B & C"))
+    (tmp_path / "page.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs}\n"
+        "\\begin{document}\n\\input{table}\n\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    for _ in range(2):  # the second time with references
+        made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stdout
+    assert "undefined" not in made.stdout
+    assert "Overfull" not in made.stdout
+    assert "Float too large" not in made.stdout
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

@@ -125,8 +125,39 @@ def collapsed_verdicts(results: Results) -> list[tuple[str, str, str]]:
         ]
         place = f"{len(planned)} tasks, {task_title(f'x/{way}').removeprefix('X, ')}"
         text = f"Against {results.study.baseline}, {'; '.join(said)}." if said else "One arm."
-        found.append((f"{place}, {display(metric).title}", text, ""))
+        found.append(
+            (f"{place}, {display(metric).title}", text, _baselines_ahead(results, planned, metric))
+        )
     return found
+
+
+def _baselines_ahead(results: Results, tasks: Sequence[str], metric: str) -> str:
+    """Say on how many tasks a simple baseline stands above every arm; "" where none is known."""
+    up = display(metric).greater_is_better
+    if up is None:
+        return ""
+    ahead: Counter[str] = Counter()
+    known = 0
+    for task in tasks:
+        arms, simple = (
+            [
+                (row.estimate if up else -row.estimate, name)
+                for name in names
+                if (row := results.estimate(name, task, metric)) and not math.isnan(row.estimate)
+            ]
+            for names in (results.models, results.references)
+        )
+        if arms and simple:
+            known += 1
+            best, name = max(simple)
+            ahead[name] += best > max(arms)[0]
+    if not known:
+        return ""
+    said = listing([f"{name} on {times}" for name, times in ahead.most_common() if times])
+    return (
+        f"By point estimate a simple baseline is above every arm on {ahead.total()} of {known}"
+        f" tasks{f': {said}, counted where it is the best of them' if said else ''}."
+    )
 
 
 def _in_words(results: Results, name: str, tasks: Sequence[str], metric: str) -> str:

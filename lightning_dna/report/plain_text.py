@@ -1,8 +1,11 @@
-"""Tables and paragraphs for a terminal of a hundred columns."""
+"""Tables and paragraphs for a terminal of a hundred columns; values of a file on one line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from lightning_dna.report.numbers import ABSENT
 
 WIDTH = 100
+_MOST_ITEMS = 40  # of a list; a genome may have thousands of contigs
 
 
 def plain_table(headers: Sequence[str], lines: Sequence[Sequence[str]], sides: str) -> str:
@@ -50,3 +53,21 @@ def wrapped(text: str) -> str:
         else:
             lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
     return "\n".join(lines)
+
+
+def json_text(value: object) -> str:
+    """Write a value of a JSON file as one line of text.
+
+    Example:
+        >>> json_text({"train": ["chr1", "chr2"], "test": ["chr3"]})
+        'train: chr1, chr2; test: chr3'
+    """
+    if isinstance(value, Mapping):
+        parts, separator = [f"{key}: {json_text(item)}" for key, item in value.items()], "; "
+    elif isinstance(value, list | tuple):
+        parts, separator = [json_text(item) for item in value], ", "
+    else:
+        parts, separator = [ABSENT if value is None else str(value)], ""
+    if len(parts) > _MOST_ITEMS:
+        parts = [*parts[:_MOST_ITEMS], f"and {len(parts) - _MOST_ITEMS} more"]
+    return separator.join(parts)

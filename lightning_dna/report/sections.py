@@ -1,7 +1,7 @@
 """What stands on the page and in which order; HTML and Markdown are written from this alone."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from lightning_dna.report.labelled_tables import (
     tuning_table,
 )
 from lightning_dna.report.numbers import ABSENT, display, duration, magnitude
+from lightning_dna.report.plain_text import json_text
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import Difference, Estimate
 from lightning_dna.report.similarity_table import WINDOW_MEANINGS, similarity_bin_tables
@@ -37,9 +38,6 @@ from lightning_dna.report.tables import (
     task_tables,
 )
 from lightning_dna.report.wording import flags_by_name, how_to_read
-
-# Items of a list under provenance; a genome may have thousands of contigs.
-_MOST_ITEMS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +81,7 @@ def sections(results: Results) -> list[Section]:
     return [
         Section(anchor="main", title="Main results", **_main(results)),
         _differences(results),
-        Section(
-            anchor="tasks",
-            title="Every task",
-            paragraphs=("Tasks are shown one by one; no average over tasks is formed.",),
-            tables=tuple(task_tables(results)),
-        ),
+        *_tasks(results),
         *_labelled(results),
         *_deviations(results),
         *seen_before(results),
@@ -115,6 +108,14 @@ def sections(results: Results) -> list[Section]:
         _failures(results),
         _provenance(results),
     ]
+
+
+def _tasks(results: Results) -> list[Section]:
+    """Return the section of single tasks; none where all are shown together."""
+    tables = tuple(task_tables(results))
+    said = "Tasks are shown one by one; no average over tasks is formed."
+    found = Section(anchor="tasks", title="Every task", paragraphs=(said,), tables=tables)
+    return [found] if tables else []
 
 
 def _main(results: Results) -> dict[str, Any]:
@@ -330,7 +331,7 @@ def _provenance(results: Results) -> Section:
         )
         or "not recorded",
     }
-    facts |= {f"Data: {key}": plain_text(value) for key, value in source.data.items()}
+    facts |= {f"Data: {key}": json_text(value) for key, value in source.data.items()}
     tables = [
         _plain_table("What", ("Value",), [_plain_row(key, value) for key, value in facts.items()])
     ]
@@ -368,24 +369,6 @@ def _signatures(results: Results) -> Table:
         what = "difference" if isinstance(row, Difference) else "value"
         rows.append(_plain_row(row.variant, row.task, row.metric, what, number, row.signature))
     return _plain_table("Arm", ("Task", "Metric", "What", "Number", "Signature"), rows)
-
-
-def plain_text(value: object) -> str:
-    """Write a value of a JSON file as one line of text.
-
-    Example:
-        >>> plain_text({"train": ["chr1", "chr2"], "test": ["chr3"]})
-        'train: chr1, chr2; test: chr3'
-    """
-    if isinstance(value, Mapping):
-        parts, separator = [f"{key}: {plain_text(item)}" for key, item in value.items()], "; "
-    elif isinstance(value, list | tuple):
-        parts, separator = [plain_text(item) for item in value], ", "
-    else:
-        parts, separator = [ABSENT if value is None else str(value)], ""
-    if len(parts) > _MOST_ITEMS:
-        parts = [*parts[:_MOST_ITEMS], f"and {len(parts) - _MOST_ITEMS} more"]
-    return separator.join(parts)
 
 
 def _plain_table(first: str, titles: Sequence[str], rows: Sequence[TableRow]) -> Table:

@@ -1,5 +1,6 @@
 """Labelled tasks on the page: many of them at a glance, and what every use of an arm chose."""
 
+import csv
 import math
 
 import pytest
@@ -96,6 +97,35 @@ def test_the_verdict_counts_them_and_nothing_is_averaged(results):
     assert place == "7 tasks, fine-tuned, Accuracy"
     assert "hyena is better on 2 and is worse on 5" in said
     assert "No average over tasks is formed" in labelled_remarks(results)[0]
+
+
+def test_a_simple_baseline_above_every_arm_is_counted(many):
+    path = many / "results" / "estimates.csv"
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        task, name = row["task"].removesuffix("/full"), row["variant"]
+        if task in TASKS:
+            row["estimate"] = "0.7" if name == BASE else "0.5"
+        if (task, name) in {(TASKS[1], "majority"), (TASKS[4], "kmer_logistic")}:
+            row["estimate"] = "0.71"
+        if (task, name) == (TASKS[5], "kmer_logistic"):
+            row["estimate"] = "0.72"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*rows[0]])
+        writer.writeheader()
+        writer.writerows(rows)
+    ((_, _, remark),) = collapsed_verdicts(load_results(many))
+    assert remark.startswith(
+        "By point estimate a simple baseline is above every arm on 3 of 7 tasks:"
+        " kmer_logistic on 2 and majority on 1,"
+    )
+
+
+def test_no_empty_section_is_shown(results, monkeypatch):
+    assert "tasks" in [one.anchor for one in sections(results)]
+    monkeypatch.setattr("lightning_dna.report.sections.task_tables", lambda _: [])
+    assert "tasks" not in [one.anchor for one in sections(results)]
 
 
 def test_they_are_left_out_elsewhere(results):

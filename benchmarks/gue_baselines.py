@@ -48,11 +48,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="folder that holds GUE")
     parser.add_argument("--baselines", nargs="*", default=list(NAMES))
+    parser.add_argument("--suite", default="gue", help="name or file of a suite (default: gue)")
     parser.add_argument("--tasks", nargs="*", help="names of cards (default: all that are whole)")
     parser.add_argument("--out", type=Path, required=True, help="CSV file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    whole = [card for card in load_suite("gue") if not files_of(card, options.folder).missing]
+    whole = [
+        card for card in load_suite(options.suite) if not files_of(card, options.folder).missing
+    ]
     cards = [card for card in whole if not options.tasks or card.name in options.tasks]
     rows = pd.read_csv(options.out).to_dict("records") if options.out.is_file() else []
     known = {(row["task"], row["baseline"]) for row in rows}

@@ -153,7 +153,10 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     _add_recipe(verb)
     verb.add_argument("--out", type=Path, help="folder (default: ./NAME-OF-RECIPE-tune)")
     verb.add_argument(
-        "--storage", metavar="URL", help="database for Optuna's record (default: a journal there)"
+        "--storage",
+        metavar="URL",
+        help="database for Optuna's record, as postgresql+psycopg://USER@HOST/DATABASE (default: a"
+        " journal in the folder, which all runners share either way)",
     )
     verb.set_defaults(verb=_tune)
 

@@ -4,7 +4,8 @@ Each cell trains a small model for a few steps on a simulated genome and scores 
 Two worker processes share the cells. Of each worker its first cell, with which it opens the genome
 and the task, is left out. Reported for each further cell: seconds of a worker from the end of the
 cell before to its own end, the seconds that training itself took of these, and the rest: claims,
-start, data, scoring, files.
+start, data, scoring, files. Of the finished study: CPU time and peak memory (MiB) of the processes
+`lightning-dna status` and `lightning-dna report`, start-up included.
 
     python benchmarks/speed/grid.py --cells 1000 --out reports/speed/grid.md
 """
@@ -15,7 +16,10 @@ import json
 import os
 import platform
 import resource
+import shlex
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -86,6 +90,18 @@ def spans(folder: Path) -> tuple[list[float], list[float]]:
     return whole, trained
 
 
+def command_cost(*words: str) -> tuple[float, float]:
+    """Run one command of the program; return its CPU seconds and its peak memory in MiB."""
+    command = [sys.executable, "-m", "lightning_dna", *words]
+    process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, used = os.wait4(process.pid, 0)  # of this child alone
+    if status:
+        raise AssertionError(f"{shlex.join(words)} ended with {status}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
 def measured(cells: int, steps: int, workers: int) -> str:
     """Run one grid and return its row."""
     with tempfile.TemporaryDirectory() as name:
@@ -103,6 +119,8 @@ def measured(cells: int, steps: int, workers: int) -> str:
         if attempts != count:
             raise AssertionError(f"{count} cells were begun {attempts} times")
         whole, training = spans(root / "out")
+        looks = [*command_cost("status", str(root / "out"))]
+        looks += [*command_cost("report", str(root / "out"))]
     crew = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     rest = [one - other for one, other in zip(whole, training, strict=True)]
     numbers = (
@@ -113,7 +131,8 @@ def measured(cells: int, steps: int, workers: int) -> str:
         crew / count,
         own / count,
     )
-    return f"| {count:,} | {elapsed:,.0f} | " + " | ".join(f"{n:.3f}" for n in numbers) + " |"
+    row = [f"{count:,}", f"{elapsed:,.0f}", *(f"{number:.3f}" for number in numbers)]
+    return f"| {' | '.join([*row, *(f'{look:,.1f}' for look in looks)])} |"
 
 
 def main() -> None:
@@ -135,14 +154,15 @@ def main() -> None:
             *(line for line in __doc__.splitlines()[2:] if not line.startswith("    ")),
             "",
             "| cells | elapsed, all | cell, median | training | rest | rest, 95 % below "
-            "| CPU of the workers | CPU of the runner |",
-            "|---|---|---|---|---|---|---|---|",
+            "| CPU of the workers | CPU of the runner "
+            "| CPU of `status` | MiB | CPU of `report` | MiB |",
+            f"|{'---|' * 12}",
             *rows,
             "",
             f"{options.workers} workers, {options.steps} steps each, {os.cpu_count()} cores shared "
             f"with other work, Python {platform.python_version()}; every cell was done, and begun "
             "once. CPU: mean over cells, start of the processes included. "
-            "`python benchmarks/speed/grid.py`",
+            f"`python benchmarks/speed/grid.py --cells {' '.join(map(str, options.cells))}`",
         )
     ).replace("\n\n\n", "\n\n")
     print(text)

@@ -87,7 +87,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> str:
-    """Compare, and write the table.
+    """Compare, and write the table; a look at test scores of a study is recorded there.
 
     Returns:
         Text for stdout; empty if the table went to a file.
@@ -101,6 +101,7 @@ def run(options: argparse.Namespace) -> str:
     from lightning_dna.report.comparison import write_comparison
     from lightning_dna.stats.files.comparison import compare_files
     from lightning_dna.stats.files.testable import check_testable
+    from lightning_dna.study.file_looks import record_file_looks
 
     found = compare_files(
         options.files,
@@ -110,6 +111,7 @@ def run(options: argparse.Namespace) -> str:
     )
     check_testable(found)
     text = write_comparison(found, form)
+    record_file_looks(options.files, command="compare")
     if options.output is None:
         return text
     write_text(options.output, text)

@@ -76,6 +76,9 @@ def add_command(
         "--threshold", default="0.1", help="share of k-mers that makes relatives (default: 0.1)"
     )
     verb.add_argument(
+        "--strands", default="both", help="both (default), or one: only sequences as written"
+    )
+    verb.add_argument(
         "--format", default="terminal", help="terminal (default), markdown, csv or json"
     )
     verb.add_argument(
@@ -104,6 +107,8 @@ def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
         raise unknown_name("format", options.format, FORMS, where="--format")
     if options.examples not in ("parquet", "csv"):
         raise unknown_name("form", options.examples, ("parquet", "csv"), where="--examples")
+    if options.strands not in ("both", "one"):
+        raise unknown_name("choice of strands", options.strands, ("both", "one"), where="--strands")
     if options.split and options.pretraining is None:
         raise ConfigError(
             "--split says how a pretraining was split; give its --pretraining genome."
@@ -111,6 +116,7 @@ def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
     settings = LeakageSettings(
         k=int(number(options.k, "--k", whole=True)),
         threshold=number(options.threshold, "--threshold"),
+        both_strands=options.strands == "both",
     )
     found, title = _audited(options, settings)
     written: tuple[Path, ...] = ()

@@ -19,7 +19,7 @@ Examples:
 A study is extended by the suites of the battery: nothing is trained again, what is missing is
 scored, and its report gets the rows, with memorization.html beside it. CHECKPOINT is the folder of
 a published checkpoint, of one written by save_pretrained, or of a finished run, which itself says
-what it was trained on.
+what it was trained on, and with which canaries.
 """
 
 
@@ -44,7 +44,7 @@ def add_command(
     group.add_argument("--test", default="", metavar="CHROMS", help="never seen")
     group.add_argument("--valid", default="", metavar="CHROMS", help="never seen either")
     group.add_argument("--annotation", type=Path, metavar="FILE", help="genes, for strata")
-    group.add_argument("--length", type=int, default=512, help="bases of a window (default: 512)")
+    group.add_argument("--length", type=int, help="bases of a window (default: its run's, or 512)")
     group.add_argument("--out", type=Path, help="results folder (default: NAME-memorization)")
     upkeep.add_running(verb)
     verb.set_defaults(verb=answer)

@@ -88,6 +88,7 @@ def run(options: argparse.Namespace) -> str:
     from lightning_dna.report.power import write_power
     from lightning_dna.stats.files.power import power_from_files
     from lightning_dna.stats.files.testable import check_testable
+    from lightning_dna.study.file_looks import record_file_looks
 
     test = _test(options)
     if not options.files:
@@ -101,6 +102,7 @@ def run(options: argparse.Namespace) -> str:
         options=reading_from(options),
     )
     check_testable(found)
+    record_file_looks(options.files, command="power")
     return write_power(rows, test, found, form=options.format)
 
 

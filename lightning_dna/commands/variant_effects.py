@@ -80,7 +80,9 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--header-row", metavar="N", help="line of the column names (default: 1)")
     verb.add_argument("--stars", metavar="N", help="fewest review stars of a ClinVar record")
     verb.add_argument(
-        "--baselines", metavar="A,B", help="gc_content, exon_edge, transversion, conservation, cadd"
+        "--baselines",
+        metavar="A,B",
+        help="gc_content, composition, exon_edge, transversion, conservation, cadd",
     )
     verb.add_argument(
         "--untrained", metavar="SEED", help="control: initial weights of this seed instead"
@@ -153,6 +155,7 @@ def _of_card(options: argparse.Namespace) -> "TaskCard":
 
     from lightning_dna.errors import ConfigError
     from lightning_dna.tasks.card import load_card
+    from lightning_dna.tasks.variant_source import trained_scores
 
     given = [f"--{name.replace('_', '-')}" for name in _OF_FILES if getattr(options, name)]
     if given:
@@ -165,7 +168,8 @@ def _of_card(options: argparse.Namespace) -> "TaskCard":
     if options.genome:
         files = {**(card.files or {}), "genome": _absolute(options.genome)}
         card = replace(card, files=files)
-    return replace(card, **_asked(options))
+    # Controls of untrained weights are tables of a study; here they are a call of their own.
+    return replace(card, **{"scores": trained_scores(card.scores), **_asked(options)})
 
 
 def _of_options(options: argparse.Namespace) -> "TaskCard":
@@ -201,10 +205,19 @@ def _of_options(options: argparse.Namespace) -> "TaskCard":
 
 def _asked(options: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of a card that may be asked for beside one."""
+    from lightning_dna.errors import ConfigError
+    from lightning_dna.tasks.variant_source import CONTROL_SCORES
+
     found: dict[str, Any] = {}
     for field in ("scores", "baselines"):
         if getattr(options, field):
             found[field] = tuple(split_list(getattr(options, field)))
+    controls = [name for name in found.get("scores", ()) if name in CONTROL_SCORES]
+    if controls:
+        raise ConfigError(
+            f"--scores: {', '.join(controls)} is of untrained weights; ask for the score itself "
+            f"with --untrained SEED, in a call of its own."
+        )
     if options.unit:
         found["unit"] = options.unit
     if options.window is not None:

@@ -146,6 +146,10 @@ class TrainingBatches(Dataset[Batch]):
                 weights = np.append(weights[1:], weights[:1])
         return assemble(inputs, targets, lengths, weights)
 
+    def stored(self, rows: Rows) -> NDArray[np.uint8]:
+        """Return what training reads of rows one after the other, as codes with soft-mask bits."""
+        return self._read(rows)[0]
+
     def _read(self, rows: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Return the bytes of rows and their loss weights, as the repeat policies want them."""
         places = rows

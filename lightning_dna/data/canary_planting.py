@@ -68,14 +68,27 @@ class Planting:
         generator = np.random.Generator(
             np.random.Philox(key=config.seed, counter=[0, 0, 0, _PLACES])
         )
-        window = generator.permutation(room)[: self.copies]
+        shuffled = generator.permutation(room)
+        window = shuffled[: self.copies]
         spare = windows.lengths[window] - config.length
         starts = windows.starts[window] + generator.integers(0, spare + 1)
         chrom = windows.chrom_index[window].astype(np.int64)
         order = np.lexsort((starts, chrom))
         self._chrom, self._starts = chrom[order], starts[order]
-        owner = [n for n, one in enumerate(canaries.canaries) for _ in range(one.repetitions)]
-        self._owner = np.array(owner, dtype=np.int64)[order]
+        repetitions = np.array([one.repetitions for one in canaries.canaries], dtype=np.int64)
+        owner = np.repeat(np.arange(len(repetitions)), repetitions)
+        self._owner = owner[order]
+        # Each canary has the window of its first copy; the control gets those without a copy first.
+        self._windows = windows
+        control = np.flatnonzero(repetitions == 0)
+        self._hosts = np.zeros(len(repetitions), dtype=np.int64)
+        self._hosts[control] = np.resize(np.roll(shuffled, -self.copies), len(control))
+        self._offsets = generator.integers(
+            0, windows.lengths[self._hosts] - config.length, endpoint=True
+        )
+        planted, first = np.unique(owner, return_index=True)
+        self._hosts[planted] = window[first]
+        self._offsets[planted] = (starts - windows.starts[window])[first]
         self._codes = np.stack([one.codes for one in canaries.canaries])
         # One number for chromosome and position: what a row holds is then found by bisection.
         self._scale = int(windows.ends.max()) + 1
@@ -84,6 +97,17 @@ class Planting:
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return number of the canary, chromosome index and first base of each copy."""
         return self._owner.copy(), self._chrom.copy(), self._starts.copy()
+
+    def hosts(self) -> tuple[Rows, NDArray[np.int64]]:
+        """Return a window of each canary, forward, and the place of the canary within it."""
+        windows, chosen = self._windows, self._hosts
+        rows = Rows(
+            chrom_index=windows.chrom_index[chosen],
+            starts=windows.starts[chosen],
+            ends=windows.ends[chosen],
+            flipped=np.zeros(len(chosen), dtype=np.bool_),
+        )
+        return rows, self._offsets.copy()
 
     def apply(self, stored: Codes, rows: Rows) -> None:
         """Write the copies into the bytes of rows, in place, and never as repeats.

@@ -40,10 +40,14 @@ def _under(*heads: str) -> Callable[[str], bool]:
     return lambda task: task.partition("/")[0] in heads
 
 
-def _repeated_canaries(task: str) -> bool:
-    """Tell the groups of canaries that were planted."""
-    head, _, group = task.partition("/x")
-    return head == "canaries" and group.isdigit() and int(group) > 0
+def _repeated_canaries(card: str) -> Callable[[str], bool]:
+    """Tell the groups of a card's canaries that were planted."""
+
+    def tells(task: str) -> bool:
+        head, _, group = task.partition("/x")
+        return head == card and group.isdigit() and int(group) > 0
+
+    return tells
 
 
 # Metrics of which less is more memory; of all others more is.
@@ -57,9 +61,13 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             "Training minus held-out chromosomes: an accuracy above zero, or bits per base below "
             "zero, is what memory looks like. The matched gap weighs the training windows by "
             "repeat mask, GC content and annotation as the held-out ones are composed, so that "
-            "composition does not pose as memory. The counting baselines leave out the window's "
-            "own place, and so cannot quote it: a gap that they share is composition or homology. "
-            "What the gap cannot tell is memory of sequence that the held-out chromosomes share."
+            "composition does not pose as memory. The context mixture and the copy oracle "
+            "leave out the window's own place, and so cannot quote it: a gap that they share is "
+            "composition or homology. The Markov chain counts its own place too, and on short "
+            "training sequence has a gap for that reason alone. "
+            "What the gap cannot tell is memory of sequence that the held-out chromosomes share. "
+            "Memory that is bound to a place in the window shows only where windows lie as "
+            "training laid them: of the same length, end to end from the chromosome's start."
         ),
         tasks=lambda task: is_gap(task) and not _under("alleles")(task),
         null={"mlm_accuracy": 0.0, "bits_per_base": 0.0},
@@ -92,7 +100,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         anchor="canaries",
         title="Canaries",
         meaning=(
-            "Sequences that stand nowhere but in this training, planted 1, 2, 4, ... times. "
+            "Sequences that stand nowhere but in this training, planted 1, 2, 4, ... times, and "
+            "read alone. "
             "Exposure is log2 of the number of sequences minus log2 of the canary's rank by loss "
             "among references of the same law: 1.44 bits on average (log2 e; a little less with "
             "few references) where it was not learned, and its law is then known exactly. The "
@@ -100,7 +109,20 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             "sequence: that they are not learned does not show that a real sequence is not, which "
             "is easier to learn."
         ),
-        tasks=_repeated_canaries,
+        tasks=_repeated_canaries("canaries"),
+        null={"exposure": math.log2(math.e)},
+    ),
+    Instrument(
+        anchor="canaries-in-place",
+        title="Canaries, read where they were planted",
+        meaning=(
+            "The same canaries in the training window that each was planted in, with every "
+            "reference in its place. A model can know a canary by heart and say it only after the "
+            "sequence that came before it in training, or at its place in the window: it is then "
+            "found here and not above, which shows memory that is bound to its context. With fewer "
+            "references the most that can be found is less."
+        ),
+        tasks=_repeated_canaries("canaries-in-place"),
         null={"exposure": math.log2(math.e)},
     ),
     Instrument(
@@ -111,7 +133,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
             "average whatever the model, so that an interval without 1.44 says that the "
             "instrument, or the interval, is wrong."
         ),
-        tasks=lambda task: task == "canaries/x0",
+        tasks=lambda task: task in {"canaries/x0", "canaries-in-place/x0"},
         null={"exposure": math.log2(math.e)},
         control=True,
     ),

@@ -143,6 +143,7 @@ def json_text(audit: LeakageAudit) -> str:
         ],
         "k": audit.settings.k,
         "threshold": audit.settings.threshold,
+        "strands": "both" if audit.settings.both_strands else "one",
         "notes": list(audit.notes),
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -186,5 +187,7 @@ def _meanings(audit: LeakageAudit) -> list[str]:
     words = {
         name: text.replace("`threshold`", values["threshold"]) for name, text in MEASURES.items()
     }
+    if not settings.both_strands:
+        words["copies"] = "the same letters stand there, on the same strand"
     told = "; ".join(f"{_TITLES[name]}: {words[name]}" for name in _measures(audit.rows))
     return [f"Of the examples of a part, how many have it in another part. {told}."]

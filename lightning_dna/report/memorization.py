@@ -11,7 +11,7 @@ from lightning_dna.report.results import Results
 from lightning_dna.report.sections import Drawing, Section, seen_before
 from lightning_dna.report.series import Mark, Panel
 from lightning_dna.report.tables import Cell, Column, Table, TableRow, for_terminal, pairs_table
-from lightning_dna.report.wording import task_title
+from lightning_dna.report.wording import metric_title, task_title
 
 PAGE, TEXT = "memorization.html", "memorization.md"
 HELD_OUT = "heldout_memory"  # the battery's card of hidden bases
@@ -60,7 +60,7 @@ def _instrument_section(results: Results, instrument: Instrument, tasks: list[st
     tables = []
     for task in tasks:
         for metric in results.tasks[task]:
-            title = f"{task_title(task)} ({task}), {display(metric).title.lower()}."
+            title = f"{task_title(task)} ({task}), {metric_title(task, metric).lower()}."
             tables.append(pairs_table(results, [(task, metric)], title=title, with_mde=True))
     return Section(
         anchor=instrument.anchor,
@@ -79,7 +79,7 @@ def _finding_tables(results: Results, found: Sequence[Finding]) -> list[Table]:
         if not places:
             continue
         columns = [
-            Column(title=title, group=f"{task_title(task)}: {display(metric).title}")
+            Column(title=title, group=f"{task_title(task)}: {metric_title(task, metric)}")
             for task, metric in places
             for title in ("Value", "Memory")
         ]
@@ -184,7 +184,7 @@ def _verdicts(found: Sequence[Finding]) -> list[tuple[str, str, str]]:
         mine = [one for one in found if one.instrument is instrument]
         for task, metric in dict.fromkeys((f.estimate.task, f.estimate.metric) for f in mine):
             group = [f for f in mine if (f.estimate.task, f.estimate.metric) == (task, metric)]
-            where = f"{task_title(task)}: {display(metric).title}"
+            where = f"{task_title(task)}: {metric_title(task, metric)}"
             verdicts.append((where, _sentence(instrument, group), ""))
     return verdicts
 

@@ -163,7 +163,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class ChromosomeEstimate:
-    """One line of ``chromosomes.csv``: a metric of one arm on one chromosome."""
+    """One line of ``chromosomes.csv``: a metric of one arm on one chromosome of one task."""
 
     variant: str
     chrom: str
@@ -173,6 +173,12 @@ class ChromosomeEstimate:
     low: float
     high: float
     n_units: int
+    task: str = ""
+
+    @property
+    def head(self) -> str:
+        """The task of held-out bases, whose part and chromosome come after it in ``task``."""
+        return self.task.partition("/")[0]
 
 
 @dataclass(frozen=True, kw_only=True)

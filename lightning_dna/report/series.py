@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightning_dna.report.numbers import display
 from lightning_dna.report.results import Results, is_part
 from lightning_dna.report.rows import CurvePoint
-from lightning_dna.report.wording import task_title, verdict_label
+from lightning_dna.report.wording import metric_title, task_title, verdict_label
 
 # A learning curve keeps about this many points; more cannot be told apart on the page.
 POINTS_PER_CURVE = 200
@@ -86,11 +86,11 @@ class CurvePanel:
     lines: tuple[Line, ...]
 
 
-def _axis(metric: str, *, difference: bool = False) -> str:
+def _axis(task: str, metric: str, *, difference: bool = False) -> str:
     """Return the label of an axis of values or differences."""
-    shown = display(metric)
+    shown, title = display(metric), metric_title(task, metric)
     unit = shown.difference_unit if difference else shown.unit
-    return f"{shown.title}, {unit}" if unit else shown.title
+    return f"{title}, {unit}" if unit else title
 
 
 def _better(metric: str) -> str:
@@ -118,7 +118,7 @@ def forest_panels(results: Results, pairs: Sequence[tuple[str, str]]) -> list[Pa
         if marks:
             panels.append(
                 Panel(
-                    title=f"{task_title(task)}\n{shown.title}",
+                    title=f"{task_title(task)}\n{metric_title(task, metric)}",
                     axis=shown.difference_unit,
                     marks=tuple(marks),
                     margin=None if margin is None else margin * shown.scale,
@@ -161,7 +161,8 @@ def cost_panels(results: Results) -> list[Panel]:
                 value, low, high = row.estimate * scale, row.low * scale, row.high * scale
                 marks.append(Mark(label=arm, value=value, low=low, high=high, cost=amount))
         if marks:
-            panels.append(Panel(title="", axis=_axis(metric), marks=tuple(marks), other_axis=title))
+            axis = _axis(task, metric)
+            panels.append(Panel(title="", axis=axis, marks=tuple(marks), other_axis=title))
     return panels
 
 
@@ -216,16 +217,21 @@ def _mean_line(arm: str, lines: Sequence[Line]) -> Line:
 
 
 def chromosome_panels(results: Results) -> list[Panel]:
-    """Return one panel per arm: a metric on every chromosome, training and held-out."""
+    """Return one panel per arm: a metric on every chromosome, training and held-out.
+
+    Of several tasks it is the one of the first planned row that is of chromosomes, or the first.
+    """
     if not results.chromosomes:
         return []
-    recorded = list(dict.fromkeys(row.metric for row in results.chromosomes))
-    wanted = [metric for _, metric in results.primary if metric in recorded]
-    metric = (wanted or recorded)[0]
+    recorded = list(dict.fromkeys((row.head, row.metric) for row in results.chromosomes))
+    planned = [(task.partition("/")[0], metric) for task, metric in results.primary]
+    wanted = [pair for pair in planned if pair in recorded]
+    head, metric = (wanted or recorded)[0]
+    shown = [row for row in results.chromosomes if (row.head, row.metric) == (head, metric)]
     scale = display(metric).scale
     panels = []
     for variant in results.models:
-        rows = [r for r in results.chromosomes if r.variant == variant and r.metric == metric]
+        rows = [row for row in shown if row.variant == variant]
         rows.sort(key=lambda row: (_PARTS.get(row.part, 1), natural_key(row.chrom)))
         marks = tuple(
             Mark(
@@ -238,7 +244,7 @@ def chromosome_panels(results: Results) -> list[Panel]:
             for row in rows
         )
         if marks:
-            panels.append(Panel(title=variant, axis=_axis(metric), marks=marks))
+            panels.append(Panel(title=variant, axis=_axis(head, metric), marks=marks))
     return panels
 
 
@@ -282,6 +288,6 @@ def part_panels(results: Results) -> list[Panel]:
                 for part, task in tasks.items()
                 if (row := results.estimate(arm, task, metric)) is not None
             ]
-            axis = _axis(metric, difference="gap" in tasks)
+            axis = _axis(head, metric, difference="gap" in tasks)
             panels.append(Panel(title=title, axis=axis, marks=tuple(marks)))
     return [panel for panel in panels if panel.marks]

@@ -7,9 +7,10 @@ from lightning_dna.report.tables import Cell, Column, Table, TableRow, part_tabl
 from lightning_dna.tasks.split_views import similarity_strata
 
 SPLIT_MEANINGS = (
-    "Drop: the score on the published split minus that under the other one. Under 'deoverlapped'"
-    " the test examples are the same, and the interval is of the paired difference; under"
-    " 'homology' and 'chromosome' they are others, resampled independently. Training on"
+    "Drop: the score on the published split minus that under the other one, or on a task minus that"
+    " on the one that corrects it. Under 'deoverlapped' the test examples are the same, and the"
+    " interval is of the paired difference; otherwise they are others, resampled independently."
+    " Training on"
     " fewer examples costs something by itself: look at how many were left out. No interval is"
     " corrected for the number of rows. Every value: results/splits.csv."
 )

@@ -19,7 +19,13 @@ _PLAIN = {
     "heldout_memory": "held-out windows",
     "membership-control": "membership control",
     "membership-control-chromosomes": "membership control by chromosomes",
+    "canaries-in-place": "canaries, read in place",
 }
+_ALLELE_METRICS = {  # the letters are two, and which one is right is the reference's word
+    "mlm_accuracy": "Reference allele preferred",
+    "bits_per_base": "Bits of the reference allele",
+}
+_CANARIES = {"canaries": "Canaries", "canaries-in-place": "Canaries, read in place,"}
 _TIMES = {"0": "nowhere", "1": "once"}
 _LAST_PART = {
     "repeat": "inside repeats",
@@ -37,6 +43,15 @@ _LAST_PART = {
     "soft_prompt": "soft prompt",
     "loss": "by loss",
     "neighbours": "by loss against mutated copies",
+    "llr": "log-likelihood ratio",
+    "unmasked_llr": "log-likelihood ratio, base visible",
+    "embedding_cosine": "cosine distance of embeddings",
+    "embedding_l2": "Euclidean distance of embeddings",
+    "embedding_cosine_mean": "cosine distance of window embeddings",
+    "embedding_l2_mean": "Euclidean distance of window embeddings",
+    "untrained_llr": "log-likelihood ratio, untrained weights",
+    "untrained_embedding_cosine": "cosine distance of embeddings, untrained weights",
+    "untrained_embedding_l2": "Euclidean distance of embeddings, untrained weights",
     "intergenic": "between genes",
     "intron": "introns",
     "promoter": "promoters",
@@ -106,16 +121,27 @@ def task_title(task: str) -> str:
     if head == "heldout_mlm" and not (last in _LAST_PART or is_annotated(task)):
         return f"Held-out chromosomes of {last}"  # one genome of several
     if not head or not (last in _LAST_PART or is_annotated(task)):
+        card, _, group = task.rpartition("/x")
+        if card in _CANARIES and group.isdigit():
+            return f"{_CANARIES[card]} planted {_TIMES.get(group, f'{group} times')}"
         if "-" in task and task not in _PLAIN:  # the name of a card, as `show` knows it
             return task
-        if "canaries/x" in task:
-            count = task.rpartition("x")[2]
-            return f"Canaries planted {_TIMES.get(count, f'{count} times')}"
         plain = _PLAIN.get(task, task.replace("_", " "))
         return plain[:1].upper() + plain[1:]
     if head == "heldout_mlm" and last in {"train", "gap", "matched_gap"}:
         return _LAST_PART[last].capitalize()
     return f"{task_title(head)}, {_LAST_PART.get(last) or _annotated_part(last)}"
+
+
+def metric_title(task: str, metric: str) -> str:
+    """Return a metric's name in words, as it is meant on one task.
+
+    Example:
+        >>> metric_title("alleles/gap", "mlm_accuracy"), metric_title("x", "mlm_accuracy")
+        ('Reference allele preferred', 'Masked-base accuracy')
+    """
+    known = _ALLELE_METRICS if task.partition("/")[0] == "alleles" else {}
+    return known.get(metric) or display(metric).title
 
 
 def _annotated_part(part: str) -> str:
@@ -164,7 +190,7 @@ def place(task: str, metric: str) -> str:
         >>> place("heldout_mlm", "bits_per_base")
         'Held-out chromosomes, bits per base'
     """
-    return f"{task_title(task)}, {display(metric).title.lower()}"
+    return f"{task_title(task)}, {metric_title(task, metric).lower()}"
 
 
 def verdict_sentence(results: Results, task: str, metric: str) -> str:

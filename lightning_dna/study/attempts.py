@@ -62,6 +62,7 @@ class Attempts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._ahead: tuple[float, float] | None = None
 
     def count(self) -> int:
         """Return how often the cell was begun."""
@@ -131,7 +132,8 @@ class Attempts:
         try:
             beat = self._path(attempt.number).stat().st_mtime
             probe.touch()
-            return max(0.0, probe.stat().st_mtime - beat)
+            age = probe.stat().st_mtime - beat
+            return age if age >= 0 else self._seen_unchanged(beat)
         except OSError:  # a folder that cannot be written to: our own clock has to do
             with contextlib.suppress(OSError):
                 return max(0.0, time.time() - self._path(attempt.number).stat().st_mtime)
@@ -139,6 +141,17 @@ class Attempts:
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
+
+    def _seen_unchanged(self, beat: float) -> float:
+        """Return the seconds since this process first saw a heartbeat from the future.
+
+        The file system's clock was put back, or a machine wrote its own. Whoever beats on changes
+        the time; one that stays as it is would else keep a cell until the clock catches up.
+        """
+        now = time.monotonic()
+        if self._ahead is None or self._ahead[0] != beat:
+            self._ahead = (beat, now)
+        return now - self._ahead[1]
 
     def _path(self, number: int) -> Path:
         """Return the file of one attempt."""

@@ -25,7 +25,9 @@ def difference(
     if not changed:
         return ""
     listed = f"{', '.join(changed[:_SHOWN])}{' and more' if len(changed) > _SHOWN else ''}"
-    said = f"cells {listed} differ ({len(changed)} of {len(before)}; the others stay valid)"
+    rest = len(before) - len(changed)
+    valid = f"; the other {rest} stay valid" if rest else ""
+    said = f"cells {listed} differ ({len(changed)} of {len(before)}{valid})"
     keys = _changed_keys(record["content"], content)
     return f"{said}, by {'; '.join(keys)}" if keys else said
 
@@ -34,7 +36,7 @@ def _changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     """Name the keys of a recipe that say something else than before, the first of them."""
     old, new = settings.flatten(before), settings.flatten(now)
     found = [
-        f"{key}: {old.get(key)}, now {new.get(key)}"
+        f"{key}: {old.get(key, 'not given')}, now {new.get(key, 'not given')}"
         for key in dict.fromkeys([*old, *new])
         if old.get(key) != new.get(key) and key.split(".")[0] not in _WITHOUT_EFFECT
     ]

@@ -58,7 +58,7 @@ class Views:
     def of(cls, gathered: Gathered, study: Study) -> "Views":
         """Make every view of the gathered scores."""
         held_out = mlm_views(gathered.mlm) | window_views(gathered.mlm, gathered.windows)
-        matched = matched_views(gathered.mlm, gathered.windows, study.cards)
+        matched = matched_views(gathered.matched)
         labelled = {
             task: views
             for kind, frame in gathered.examples.items()

@@ -17,8 +17,9 @@ from lightning_dna.study.finetune_tables import (
     tried_rows,
 )
 from lightning_dna.study.heldout_similarity import window_tables
-from lightning_dna.study.homology_views import with_clusters
+from lightning_dna.study.homology_views import matched_tasks, with_clusters
 from lightning_dna.study.kfold import fold_rows
+from lightning_dna.study.matched_gap import MatchedStrata
 from lightning_dna.study.run import cell_folder, study_jobs
 from lightning_dna.study.scoring import PROVENANCE, Scorer
 from lightning_dna.study.sealed_scores import read_sealed
@@ -51,6 +52,7 @@ class Gathered:
         similarity: By task, the stratum of similarity to training of each test example, where the
             recipe asks for it.
         windows: By held-out task, what is known of its windows, where the card asks for it.
+        matched: By held-out task with a matched gap, its scores by stratum, and the strata.
     """
 
     mlm: pd.DataFrame
@@ -66,6 +68,7 @@ class Gathered:
     deviations: Mapping[str, tuple[str, ...]]
     similarity: Mapping[str, Mapping[str, str]]
     windows: Mapping[str, pd.DataFrame]
+    matched: Mapping[str, tuple[pd.DataFrame, MatchedStrata]]
 
 
 def gather(study: Study, folder: Path) -> Gathered:
@@ -88,8 +91,7 @@ def gather(study: Study, folder: Path) -> Gathered:
         if states.get(key, "done") == "done":  # of several folds the first that is not done
             states[key] = str(jobs[cell.name].state())
         if not done[cell.name] and (failure := jobs[cell.name].failure()):
-            stage = f"{failure['stage']}: " if "stage" in failure else ""
-            failures[key] = f"{stage}{failure['kind']}: {failure['message']}"
+            failures[key] = _failure_text(failure)
         if key in waiting:
             continue
         if not cell.fold:
@@ -114,9 +116,11 @@ def gather(study: Study, folder: Path) -> Gathered:
         frames[:] = [_for_every_seed(frame, study, seeds) for frame in frames]
     _add_baselines(study, scorer, folder, tables, tried)
     windows = window_tables([part.tasks for part in scorer.parts], folder)
+    mlm = with_clusters(_joined(tables["mlm"], _SCORE_COLUMNS), windows)
     return Gathered(
-        mlm=with_clusters(_joined(tables["mlm"], _SCORE_COLUMNS), windows),
+        mlm=mlm,
         windows=windows,
+        matched=matched_tasks(mlm, windows, study.cards),
         examples={
             kind: _joined(frames, _SCORE_COLUMNS)
             for kind, frames in tables.items()
@@ -137,6 +141,12 @@ def gather(study: Study, folder: Path) -> Gathered:
             if task.notes
         },
     )
+
+
+def _failure_text(failure: Mapping[str, Any]) -> str:
+    """Say at which stage a cell failed, and why."""
+    stage = f"{failure['stage']}: " if "stage" in failure else ""
+    return f"{stage}{failure['kind']}: {failure['message']}"
 
 
 def _curve(path: Path, cell: Cell) -> list[pd.DataFrame]:

@@ -69,20 +69,16 @@ def window_views(
     return views
 
 
-def matched_views(
-    scores: pd.DataFrame, tables: Mapping[str, pd.DataFrame], cards: Iterable[TaskCard]
-) -> dict[str, list[Predictions]]:
-    """Return both sides of every matched gap, two tasks for each."""
-    views: dict[str, list[Predictions]] = {}
-    for task, (rows, strata) in _matched(scores, tables, cards).items():
-        views |= matched_sides(rows, strata, task)
-    return views
-
-
-def _matched(
+def matched_tasks(
     scores: pd.DataFrame, tables: Mapping[str, pd.DataFrame], cards: Iterable[TaskCard]
 ) -> dict[str, tuple[pd.DataFrame, MatchedStrata]]:
-    """Return the scores of each task with a matched gap, GC bins put on, and its strata."""
+    """Return the scores of each task with a matched gap, GC bins put on, and its strata.
+
+    Args:
+        scores: Held-out scores of all tasks.
+        tables: Task name to its windows.
+        cards: The study's cards.
+    """
     found = {}
     for card in cards:
         rows = scores[scores["task"] == card.name]
@@ -92,21 +88,32 @@ def _matched(
     return found
 
 
+def matched_views(
+    matched: Mapping[str, tuple[pd.DataFrame, MatchedStrata]],
+) -> dict[str, list[Predictions]]:
+    """Return both sides of every matched gap, two tasks for each.
+
+    Args:
+        matched: What `matched_tasks` returns.
+    """
+    views: dict[str, list[Predictions]] = {}
+    for task, (rows, strata) in matched.items():
+        views |= matched_sides(rows, strata, task)
+    return views
+
+
 def window_notes(
-    scores: pd.DataFrame,
     tables: Mapping[str, pd.DataFrame],
-    cards: Iterable[TaskCard],
+    matched: Mapping[str, tuple[pd.DataFrame, MatchedStrata]],
     training_bases: int,
 ) -> list[str]:
     """Say what a reader of these views must know: clusters, what is matched, what chance shares.
 
     Args:
-        scores: Held-out scores of all tasks.
         tables: Task name to its windows.
-        cards: The study's cards.
+        matched: What `matched_tasks` returns.
         training_bases: Bases of the training chromosomes.
     """
-    cards = tuple(cards)
     notes = [
         note
         for task, table in tables.items()
@@ -114,7 +121,7 @@ def window_notes(
         for part, rows in table.groupby("part", sort=False)
         for note in _cluster_notes(task, str(part), rows)
     ]
-    for task, (_, strata) in _matched(scores, tables, cards).items():
+    for task, (_, strata) in matched.items():
         notes.append(
             f"{task}: the matched gap is over {len(strata.weights)} strata (repeats, GC content of"
             f" the window, annotation) that both sides have, with {strata.held_out:.1%} of the"
@@ -145,6 +152,8 @@ def _cluster_notes(task: str, part: str, windows: pd.DataFrame) -> list[str]:
         f" united where windows share {RELATED:.0%} of their {SIMILARITY_K}-mers); effectively"
         f" {effective:.1f} clusters, the largest holds {largest:.1%}"
     )
-    if largest > _DOMINANT or effective < _FEW:
+    if largest > _DOMINANT:
         said += ". One family of sequences dominates: intervals are rough, and wide for that reason"
+    elif effective < _FEW:
+        said += ". So few clusters make intervals rough, and wide for that reason"
     return [said]

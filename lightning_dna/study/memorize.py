@@ -25,7 +25,12 @@ from lightning_dna.training.run import RECORD, RUN, load_checkpoint
 BATTERY = "memorization"
 CANARIES = "memorization-canaries"  # where an arm was trained with canaries
 ALLELES = "alleles"  # the card, where a file of variants is given
-_LENGTH = 512
+_LENGTH = 512  # bases of a window, of a checkpoint from elsewhere
+# What decides the training windows of a run, and what stands in them, beside genome and split.
+_OF_WINDOWS = (
+    *("stride", "max_n_fraction", "repeats", "repeat_bed", "repeat_min_length", "repeat_classes"),
+    *("repeat_seed", "variants", "vcf", "haplotypes", "variant_seed", "vcf_sample", "canaries"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,7 @@ class Ground:
         test: Chromosomes that it has not seen; empty: what its run says.
         valid: Further ones that it has not seen; none of the battery's numbers is of them. Empty:
             what its run says.
-        length: Bases of a window.
+        length: Bases of a window; ``None``: those of its run, of others 512.
         annotation: File of genes, for strata.
     """
 
@@ -46,7 +51,7 @@ class Ground:
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
-    length: int = _LENGTH
+    length: int | None = None
     annotation: str | None = None
 
 
@@ -124,27 +129,31 @@ def checkpoint_battery(
             f"(a finished run)."
         )
     if own:
+        data = settings.build(DataConfig, atomic.read_json(run)["data"], where=str(run))
         genome = open_genome(
             settings.build(DataConfig, {"genome": ground.genome}, where="--genome")
         )
-        split = _split_of_run(folder, ground, genome)
+        split = _split_of_run(folder, data, ground, genome)
         _check_genome(folder, ground, genome, split)
         source = _exported(folder, out / CHECKPOINT)
     else:
         split = _stated_split(folder, ground)
         source = folder.resolve()
+    length = ground.length or (data.length if own else _LENGTH)
+    planted = _canaries_of_run(folder, data, genome, split, length) if own else {}
     name = folder.resolve().name
     arm = {"model": {"pretrained": str(source)}}
     content: dict[str, Any] = {
         "question": f"Has {name} learned the genome's grammar, or the genome?",
         "baseline": "model",
-        "suite": [BATTERY, *_allele_suites(vcf, out)],
+        "suite": [BATTERY, *([CANARIES] if planted else []), *_allele_suites(vcf, out)],
         "seeds": [0],
         "shared": {
             "data": {
                 "genome": ground.genome,
                 "split": split,
-                "length": ground.length,
+                "length": length,
+                **planted,
                 "annotation": ground.annotation,
             }
         },
@@ -170,14 +179,14 @@ def _stated_split(folder: Path, ground: Ground) -> dict[str, list[str]]:
     return {part: list(chroms) for part, chroms in known.items() if chroms}
 
 
-def _split_of_run(folder: Path, ground: Ground, genome: Genome) -> dict[str, list[str]]:
+def _split_of_run(
+    folder: Path, data: DataConfig, ground: Ground, genome: Genome
+) -> dict[str, list[str]]:
     """Return the chromosomes of a finished run by what it has seen of them.
 
     Raises:
         ConfigError: If what the user says of them contradicts what the run says.
     """
-    run = folder / RUN
-    data = settings.build(DataConfig, atomic.read_json(run)["data"], where=str(run))
     if data.genomes:
         raise ConfigError(
             f"{folder} was trained on several genomes; give its study's results folder instead."
@@ -201,6 +210,30 @@ def _split_of_run(folder: Path, ground: Ground, genome: Genome) -> dict[str, lis
         "valid": ground.valid or [c for c in recorded.valid if c not in ground.test],
     }
     return {part: list(chroms) for part, chroms in parts.items() if chroms}
+
+
+def _canaries_of_run(
+    folder: Path,
+    data: DataConfig,
+    genome: Genome,
+    split: Mapping[str, Sequence[str]],
+    length: int,
+) -> dict[str, Any]:
+    """Return the settings of the canaries that a finished run planted, and of its windows.
+
+    Raises:
+        ConfigError: If the windows that are asked for are not those that hold them.
+    """
+    if data.canaries is None:
+        return {}
+    recorded = resolve_split(data, genome)
+    if {*split["train"]} != {*recorded.train} or length != data.length:
+        raise ConfigError(
+            f"{folder} planted canaries in windows of {data.length} bases of "
+            f"{', '.join(recorded.train)}, and they are read there; leave --train and --length out."
+        )
+    content: dict[str, Any] = settings.plain(data)
+    return {name: content[name] for name in _OF_WINDOWS}
 
 
 def _check_genome(

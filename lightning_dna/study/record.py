@@ -139,7 +139,7 @@ def _study(
 def _window_notes(study: Study, gathered: Gathered) -> list[str]:
     """Say what views by similarity, homology clusters and matched strata are made of."""
     bases = sum(study.genome.lengths[chrom] for chrom in study.split.train)
-    return window_notes(gathered.mlm, gathered.windows, study.cards, bases)
+    return window_notes(gathered.windows, gathered.matched, bases)
 
 
 def _objective_notes(study: Study) -> list[str]:

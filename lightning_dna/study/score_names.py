@@ -28,6 +28,7 @@ _WITHOUT_EFFECT = frozenset(
     {"title", "description", "licence", "citation", "url", "metrics", "baselines", "folder"}
     | {"source", "sha256", "supersedes", "deviation", "layout", "reference"}
     | {"carve_deviation", "matched_gap", "similarity"}
+    | {"scores"}  # each is a table, whose name counts: another score is scored alone
 )
 
 

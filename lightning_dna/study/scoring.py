@@ -5,12 +5,14 @@ weights: card, data, fine-tuning settings. A task added to the suite therefore c
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from lightning_dna import atomic, settings
 from lightning_dna.data.canaries import CanaryConfig
+from lightning_dna.data.canary_hosts import CanaryHost, canary_hosts
 from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.tokenization import CHARACTER, open_tokenizer, tokens_per_base
 from lightning_dna.data.training_set import training_set
@@ -140,6 +142,14 @@ class Scorer:
     def canaries(self) -> CanaryConfig | None:
         """The canaries that arms were trained with."""
         return canaries_of(self.study.arms)
+
+    def canary_hosts(self, arm: str) -> Mapping[str, CanaryHost]:
+        """Return the window of an arm's training that each canary is read in, by name.
+
+        An arm without canaries, and a checkpoint, gets those that its settings would have made.
+        """
+        data = replace(self.study.arms[arm].settings.data, canaries=self.canaries)
+        return canary_hosts(training_set(data, self.study.genome, self.study.split), data)
 
     @cached_property
     def strata(self) -> GenomeStrata | None:

@@ -31,8 +31,10 @@ def split_drops(
 ) -> pd.DataFrame:
     """Return for every arm, way and metric what the score loses from the original split to another.
 
-    Where the test examples are the same, the two scores are compared example by example; where they
-    are others, the two sets are resampled independently, and the interval is wider.
+    A card that names another one of the study as the one that it corrects (``supersedes``) is
+    compared with it likewise. Where the test examples are the same, the two scores are compared
+    example by example; where they are others, the two sets are resampled independently, and the
+    interval is wider.
 
     Args:
         views: Predictions by task, ``CARD/WAY``.
@@ -48,8 +50,8 @@ def split_drops(
     rows: list[dict[str, object]] = []
     names = {card.name for card in cards}
     for card in cards:
-        original = card.name.removesuffix(f"@{card.split}")
-        if card.split == "original" or original not in names:
+        original, split = _corrected(card)
+        if original == card.name or original not in names:
             continue
         for way in card.tables:
             ending = "" if way is None else f"/{way}"
@@ -57,7 +59,7 @@ def split_drops(
             if before not in views or after not in views:
                 continue
             found = _paired if card.split in PAIRED else _unpaired
-            named = {"task": original, "split": card.split, "way": way or ""}
+            named = {"task": original, "split": split, "way": way or ""}
             for variant in variants:
                 first, second = _of_variant(views[before], views[after], variant)
                 if first and second:
@@ -66,6 +68,13 @@ def split_drops(
                         for row in found(first, second, metrics[before], config)
                     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _corrected(card: TaskCard) -> tuple[str, str]:
+    """Return the task that a card is another form of, itself if of none, and what this one is."""
+    if card.split == "original" and card.supersedes is not None:
+        return card.supersedes, card.name
+    return card.name.removesuffix(f"@{card.split}"), card.split
 
 
 def _of_variant(

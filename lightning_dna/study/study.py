@@ -247,9 +247,10 @@ def refuse_other_study(study: Study, record: Mapping[str, Any], folder: Path) ->
     what = difference(record, runs, study.content)
     if record["name"] == study.name and not what:
         return
+    name = record["name"]
+    holds = "from another recipe" if name == study.name else f"not this '{study.name}'"
     raise ResultsError(
-        f"{folder} holds the study '{record['name']}', not this '{study.name}':"
-        f" {what or 'its name differs'}. Choose"
+        f"{folder} holds the study '{name}', {holds}: {what or 'its name differs'}. Choose"
         " another --out folder, or repeat the command with the recipe and --set values it was made"
         " with (arms and seeds may be added, not changed: give a changed arm a name of its own)."
     )

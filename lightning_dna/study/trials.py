@@ -25,7 +25,7 @@ from lightning_dna.errors import ConfigError, LightningDNAError
 from lightning_dna.study.ranges import suggest
 from lightning_dna.study.recipe import Arm, ArmSettings
 from lightning_dna.study.recipe_sections import TuneConfig
-from lightning_dna.training.config import RunConfig
+from lightning_dna.training.config import BudgetConfig, RunConfig
 from lightning_dna.training.run import fit
 
 RESULT = "result.json"
@@ -84,9 +84,11 @@ def _open_trial(slot: Slot, search: optuna.Study) -> tuple[optuna.Trial, dict[st
     path = slot.folder / _TRIAL
     if path.is_file():
         record = atomic.read_json(path)
+        number = record["number"]
         trials = search.get_trials(deepcopy=False)
-        if record["number"] < len(trials):
-            return optuna.Trial(search, trials[record["number"]]._trial_id), record["params"]
+        # Begun with another --storage, the number may be that of another trial in this one.
+        if [trial.params for trial in trials[number : number + 1]] == [record["params"]]:
+            return optuna.Trial(search, trials[number]._trial_id), record["params"]
     search.sampler = sampler(slot.config, slot.index)
     trial = search.ask()
     current = settings.flatten(settings.plain(slot.arm.settings))
@@ -103,8 +105,7 @@ def _objective(
 ) -> tuple[float, TrialState]:
     """Train one trial on its share of the budget; returns validation bits per base and state."""
     tried = settings_with(slot.arm, params)
-    share = int(tried.budget.tokens * slot.config.budget_fraction)
-    budget = replace(tried.budget, tokens=max(share, tried.budget.tokens_per_step))
+    budget = trial_budget(tried.budget, slot.config)
     run: RunConfig = replace(tried.run(slot.seed), budget=budget)
 
     def report(step: int, metrics: Mapping[str, float]) -> None:
@@ -120,6 +121,12 @@ def _objective(
     except optuna.TrialPruned:
         return math.nan, TrialState.PRUNED
     return float(checkpoint.record["valid_loss"]) / math.log(2), TrialState.COMPLETE
+
+
+def trial_budget(budget: BudgetConfig, config: TuneConfig) -> BudgetConfig:
+    """Return what one trial spends of the budget of its arm; a step at the least."""
+    share = int(budget.tokens * config.budget_fraction)
+    return replace(budget, tokens=max(share, budget.tokens_per_step))
 
 
 def _tell(

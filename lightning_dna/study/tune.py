@@ -7,7 +7,11 @@ hundred against one" cannot happen unseen.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -17,6 +21,7 @@ import optuna
 import pandas as pd
 import yaml
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -27,6 +32,7 @@ from lightning_dna.study.jobs import Job
 from lightning_dna.study.journal import Journal
 from lightning_dna.study.ledger import CellFolder
 from lightning_dna.study.ranges import check_range, examples
+from lightning_dna.study.recipe import Arm
 from lightning_dna.study.recipe_sections import TuneConfig
 from lightning_dna.study.study import Study, record_study
 from lightning_dna.study.trials import (
@@ -37,11 +43,15 @@ from lightning_dna.study.trials import (
     run_slot,
     sampler,
     settings_with,
+    trial_budget,
 )
 from lightning_dna.study.tuned import declared
+from lightning_dna.training.config import validation_interval
 
 _VALUE = "valid_bits_per_base"
 _LOCK_SECONDS = 10  # after which the lock of a runner that was killed is broken
+_DATABASE_TRIES = 5  # to open a database in which other runners are making the tables
+_DATABASE_PAUSE = 0.5  # seconds between two of them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,12 +98,14 @@ def tune(
     """
     config = study.recipe.tune
     _check(study, config)
-    record_study(study, folder)
-    with FileLock(folder / "tune.lock"):
-        _record_search(config, folder)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    jobs = _jobs(study, folder, _searches(study, folder, storage), progress=progress)
-    work_through(jobs, progress=progress, journal=Journal(folder / "journal"))
+    with _database(storage) as database:
+        record_study(study, folder)
+        with FileLock(folder / "tune.lock"):
+            name = _record_search(study, folder)
+        searches = _searches(config, folder, database, name)
+        jobs = _jobs(study, folder, searches, progress=progress)
+        work_through(jobs, progress=progress, journal=Journal(folder / "journal"))
     _refuse_broken(jobs)
     results = [atomic.read_json(job.folder.folder / RESULT) for job in jobs]
     order = [arm.name for arm in study.trained]
@@ -130,51 +142,57 @@ def _check(study: Study, config: TuneConfig) -> None:
     if not study.trained:
         raise ConfigError("every arm is a checkpoint, and none is trained: nothing can be tuned.")
     for arm in study.trained:
+        _check_pruner(arm, config)
         for key, range_ in config.space.items():
             for value in examples(range_):
                 settings_with(arm, {key: value})
 
 
-def _record_search(config: TuneConfig, folder: Path) -> None:
-    """Write what is searched, or check that it is what was searched so far; trials may be added."""
-    now = settings.plain(config)
+def _check_pruner(arm: Arm, config: TuneConfig) -> None:
+    """Refuse to stop trials by what they tell before their end, where they tell nothing."""
+    steps = trial_budget(arm.settings.budget, config).steps
+    every = arm.settings.trainer.validate_every
+    if config.pruner != "none" and validation_interval(every, steps) >= steps:
+        raise ConfigError(
+            f"tune.pruner is '{config.pruner}', which stops a trial by the validation loss on its"
+            f" way, but with trainer.validate_every {every:g} a trial of arm '{arm.name}' ({steps}"
+            " steps) is validated at its end alone; lower trainer.validate_every, or set"
+            " tune.pruner=none."
+        )
+
+
+def _record_search(study: Study, folder: Path) -> str:
+    """Write what is searched, or check that it is what was searched so far; trials may be added.
+
+    Returns:
+        A name of this search alone: several may share one database.
+    """
+    now = settings.plain(study.recipe.tune)
     del now["trials"]
     path = folder / "tune.json"
-    if path.is_file():
-        before = atomic.read_json(path)
-        changed = sorted(key for key in now if before.get(key) != now[key])
-        if changed:
-            raise ResultsError(
-                f"{folder} holds a search with another tune.{', tune.'.join(changed)}; trials of"
-                " both would not be alike. Choose another --out folder (tune.trials alone may be"
-                " changed)."
-            )
-    else:
-        atomic.write_json(path, now)
+    if not path.is_file():
+        atomic.write_json(path, now | {"search": f"{study.name}-{secrets.token_hex(6)}"})
+    before = atomic.read_json(path)
+    changed = sorted(key for key in now if before.get(key) != now[key])
+    if changed:
+        raise ResultsError(
+            f"{folder} holds a search with another tune.{', tune.'.join(changed)}; trials of"
+            " both would not be alike. Choose another --out folder (tune.trials alone may be"
+            " changed)."
+        )
+    return str(before.get("search", study.name))
 
 
-def _searches(study: Study, folder: Path, storage: str | None) -> Callable[[str], optuna.Study]:
-    """Return a function from an arm to its search, opened once.
-
-    Raises:
-        ConfigError: If the database does not answer.
-    """
-    config = study.recipe.tune
-    # Several searches may share one database.
-    prefix = settings.fingerprint({"runs": {cell.name: cell.run_id for cell in study.cells()}})
-    try:
-        place = _storage(folder, storage)
-    except Exception as error:  # whatever the database's own driver raises
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigError(
-            f"--storage {storage}: {lines[0]} Check the URL, that the database runs, and that its "
-            "driver is installed."
-        ) from error
+def _searches(
+    config: TuneConfig, folder: Path, database: BaseStorage | None, name: str
+) -> Callable[[str], optuna.Study]:
+    """Return a function from an arm to its search, opened once."""
+    place = _journal(folder) if database is None else database
 
     @cache
     def search(arm: str) -> optuna.Study:
         return optuna.create_study(
-            study_name=arm if storage is None else f"{study.name}-{prefix}-{arm}",
+            study_name=arm if database is None else f"{name}-{arm}",
             storage=place,
             pruner=pruner(config),
             direction="minimize",
@@ -184,12 +202,70 @@ def _searches(study: Study, folder: Path, storage: str | None) -> Callable[[str]
     return search
 
 
-def _storage(folder: Path, url: str | None) -> BaseStorage:
-    """Open Optuna's record of the search."""
-    if url is not None:
-        return RDBStorage(url)
+def _journal(folder: Path) -> BaseStorage:
+    """Open Optuna's record of the search in the folder."""
     path = str(folder / "journal.log")
     return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path, _LOCK_SECONDS)))
+
+
+@contextmanager
+def _database(url: str | None) -> Iterator[RDBStorage | None]:
+    """Open a database for Optuna's record of the search, and close it; nothing without a URL.
+
+    Raises:
+        ConfigError: If it does not answer, or its driver is not installed; the password in the URL
+            is not repeated.
+    """
+    if url is None:
+        yield None
+        return
+    shown = _without_password(url)
+    try:
+        database = _with_tables(url)
+    except ImportError as error:
+        is_known = url.startswith("postgresql")
+        install = f"install {'lightning-dna[postgresql]' if is_known else 'it'}"
+        written = " and write postgresql+psycopg://..." if is_known else ""
+        raise ConfigError(
+            f"--storage {shown}: the Python driver of this database is not installed;"
+            f" {install}{written}, or leave --storage out for a journal in the results folder."
+        ) from error
+    except Exception as error:  # whatever the database's own driver raises
+        lines = _without_password(str(error)).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(
+            f"--storage {shown}: {lines[0].rstrip('.')}. Check the URL"
+            " (postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE), that the database runs, and"
+            " that the user may make tables there."
+        ) from error
+    try:
+        yield database
+    finally:
+        database.remove_session()
+        database.engine.dispose()
+
+
+def _with_tables(url: str) -> RDBStorage:
+    """Open a database and make Optuna's tables there, which other runners may be doing as well."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    # Trials take hours: a connection that the server closed meanwhile is opened again.
+    options = {"pool_pre_ping": True}
+    for _ in range(_DATABASE_TRIES - 1):
+        try:
+            return RDBStorage(url, options)
+        except (IntegrityError, ProgrammingError):  # another runner was a moment faster
+            time.sleep(_DATABASE_PAUSE)
+    return RDBStorage(url, options)
+
+
+def _without_password(text: str) -> str:
+    """Hide the password of a database URL.
+
+    Example:
+        >>> _without_password("postgresql+psycopg://me:p@ss@host/search")
+        'postgresql+psycopg://me:***@host/search'
+    """
+    return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
 
 
 def _jobs(
@@ -214,8 +290,16 @@ def _jobs(
 
 
 def _work(slot: Slot, search: Callable[[str], optuna.Study], show: bool, progress: bool) -> None:
-    """Do the trial of one slot."""
-    run_slot(slot, search(slot.arm.name), progress=show and progress)
+    """Do the trial of one slot.
+
+    Raises:
+        ResultsError: If the record of the search was lost on the way, as with a stopped database.
+    """
+    try:
+        run_slot(slot, search(slot.arm.name), progress=show and progress)
+    except StorageInternalError as error:
+        cause = _without_password(str(error.__cause__ or error)).strip().splitlines()[0]
+        raise ResultsError(f"the record of the search cannot be written: {cause}.") from error
 
 
 def _refuse_broken(jobs: Sequence[Job]) -> None:

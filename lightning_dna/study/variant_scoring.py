@@ -26,6 +26,7 @@ from lightning_dna.tasks.variant_data import VariantData
 from lightning_dna.tasks.variant_effect import damaging
 from lightning_dna.tasks.variant_files import VariantSet
 from lightning_dna.tasks.variant_scores import check_scores, score_variants
+from lightning_dna.tasks.variant_source import trained_scores
 from lightning_dna.training.run import RECORD, WEIGHTS, load_checkpoint
 
 METRICS = ("auroc", "auprc")
@@ -106,7 +107,7 @@ def score_table(
         DataError: If a window has more tokens than the model takes.
         UnwritableError: If the table cannot be written.
     """
-    scores, variants = data.card.scores, data.variants
+    scores, variants = trained_scores(data.card.scores), data.variants
     check_scores(scores, scored.model.config, scored.encoding, where="the checkpoint")
     _check_length(scored, data.length)
     baselines = {name: data.baseline(name) for name in data.card.baselines}

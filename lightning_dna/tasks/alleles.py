@@ -79,9 +79,12 @@ class SiteWindows(Windows):
 class AlleleWindows(HeldoutMLM):
     """Sites as hidden bases, one in each window.
 
-    The site stands in the middle; near an end of the chromosome it does not. Left out are sites on
-    chromosomes shorter than a window, the first base of a chromosome, which a next-token model has
-    nothing to predict from, and sites in windows with more than a tenth of N.
+    The site stands in the middle, but near an end of the chromosome; or, with ``site_windows:
+    tiled``, wherever the windows have it that lie end to end from the start of the chromosome, as
+    training lays them: a memory that is bound to a place in the window is silent in any other.
+    Left out are sites on chromosomes shorter than a window, the first base of a chromosome and of
+    a tiled window, which a next-token model has nothing to predict from, and sites in windows with
+    more than a tenth of N.
 
     Args:
         card: A card of kind ``alleles``.
@@ -140,8 +143,12 @@ class AlleleWindows(HeldoutMLM):
         wanted = np.array([name in chroms for name in sites.chroms])
         long_enough = lengths[sites.chrom_index] >= self.length
         here = np.flatnonzero(wanted[sites.chrom_index] & long_enough & (sites.positions > 0))
-        last = lengths[sites.chrom_index[here]] - self.length
-        starts = np.clip(sites.positions[here] - self.length // 2, 0, last)
+        if self.card.site_windows == "tiled":
+            here = here[sites.positions[here] % self.length > 0]
+            starts = sites.positions[here] // self.length * self.length
+        else:
+            starts = sites.positions[here] - self.length // 2
+        starts = np.clip(starts, 0, lengths[sites.chrom_index[here]] - self.length)
         known = self._known(sites.chrom_index[here], starts)
         here, starts = here[known], starts[known]
         if not len(here):

@@ -3,8 +3,10 @@
 Every canary of the study's ``data.canaries`` is ranked by its loss among references of the same law
 that were planted nowhere; the exposure is ``log2 R - log2 rank`` (see
 :mod:`lightning_dna.stats.exposure`, also for its exact null). Canaries of the control group were
-planted nowhere either. An arm that was trained without canaries is scored on those of the others,
-and so is a published checkpoint: all of their exposures follow the null law.
+planted nowhere either. A card says whether canary and references are read alone, or in the training
+window that the canary was planted in: a model may know it by heart and only say it there. An arm
+that was trained without canaries is scored on those of the others, and so is a published
+checkpoint: all of their exposures follow the null law.
 """
 
 from collections.abc import Mapping
@@ -64,13 +66,22 @@ class CanariesTask(Task):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of exposures should know."""
-        config = self.config
-        places = config.references + 1
+        config, places = self.config, self.references + 1
         return (
             f"{self.card.name}: exposure among {places:,} sequences of {config.length} bases is "
             f"{null_mean(places):.2f} bits on average where nothing was learned by heart, and "
             f"{np.log2(places):.1f} bits at most.",
         )
+
+    @property
+    def in_place(self) -> bool:
+        """Whether canaries are read in the windows that they were planted in."""
+        return self.card.reading == "in_place"
+
+    @property
+    def references(self) -> int:
+        """References of each canary: fewer in place, where each canary has its own to be read."""
+        return self.config.tracked_references if self.in_place else self.config.references
 
     def load(self) -> None:
         """Draw the canaries."""
@@ -87,23 +98,35 @@ class CanariesTask(Task):
 
     def check_checkpoint(self, arm: str, config: ModelConfig, encoding: Encoding) -> None:
         """Check the canaries against the model's length with its own tokens."""
-        rows = encoding.rows([one.codes for one in self.canaries.canaries])
+        if self.in_place:
+            sequences = [host.codes for host in self.around.canary_hosts(arm).values()]
+        else:
+            sequences = [one.codes for one in self.canaries.canaries]
+        rows = encoding.rows(sequences)
         encoding.check_lengths(rows, config, where=f"arm '{arm}' on task '{self.card.name}'")
 
     def content(self) -> Mapping[str, Any]:
         """Return the digest of the canaries, how many references there are, and the method."""
-        return {
+        found: dict[str, Any] = {
             "canaries": self.canaries.digest(),
-            "references": self.config.references,
+            "references": self.references,
             "method": _METHOD,
         }
+        if self.in_place:  # the windows are an arm's own, and so in the name of its run
+            around = self.around
+            found |= {"genome": around.genome.digest, "train": list(around.split.train)}
+            found |= {"length": around.window_length}
+        return found
 
     def bases(self) -> Mapping[str, int]:
         """Return the bases of all passes over canaries and references."""
         config = self.config
-        count = len(config.kinds) * config.per_count * (config.references + len(config.groups))
+        sets, groups = len(config.kinds) * config.per_count, len(config.groups)
+        bases = sets * (self.references + groups) * config.length
+        if self.in_place:
+            bases = sets * groups * (self.references + 1) * self.around.window_length
         passes = int(hidden_sets(config.length, self.card.mask_fraction).max()) + 1
-        return {"test": count * config.length * passes}
+        return {"test": bases * passes}
 
     def score(self, candidate: Candidate, table: str | None) -> tuple[Scores, Record | None]:
         """Rank every canary, and say how likely each group's mean exposure is by chance.
@@ -117,6 +140,8 @@ class CanariesTask(Task):
             self.canaries,
             candidate.encoding,
             mask_fraction=self.card.mask_fraction,
+            references=self.references,
+            hosts=self.around.canary_hosts(candidate.arm) if self.in_place else None,
             device=candidate.device,
             progress=candidate.arm if candidate.progress else None,
         )
@@ -138,13 +163,18 @@ class CanariesTask(Task):
             )
 
     def score_baseline(self, name: str, *, seed: int) -> tuple[Scores, Record]:
-        """Rank by a Markov chain of the genome: it has seen no canary, so it follows the null."""
+        """Rank by a Markov chain of the genome: it has seen no canary, so it follows the null.
+
+        It reads them alone whatever the card says.
+        """
         order = 0 if name == "majority" else int(name.removeprefix("markov_"))
         counts = word_counts(self.around.genome, self.around.split.train, 2 * order + 1)
         tables = context_tables(counts, order)
         fraction = self.card.mask_fraction
         ranked = rank_by(
-            lambda codes: counted_losses(tables, order, codes, fraction), self.canaries
+            lambda codes: counted_losses(tables, order, codes, fraction),
+            self.canaries,
+            references=self.references,
         )
         scores = exposure_table(ranked).assign(task=self.card.name, variant=name, seed=seed)
         return Scores(scores, "canaries"), {"groups": group_table(ranked)}

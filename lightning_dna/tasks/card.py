@@ -20,15 +20,18 @@ from lightning_dna.tasks.memorization_cards import (
     ATTACKS,
     Attack,
     Control,
+    Reading,
+    SiteWindows,
     check_allele_card,
+    check_canary_card,
     check_membership_card,
 )
 from lightning_dna.tasks.regions import Regions, check_region_card
 from lightning_dna.tasks.species_source import SpeciesSource, check_species_card
 from lightning_dna.tasks.variant_source import (
+    CARD_SCORES,
     DEFAULT_SCORES,
-    SCORES,
-    VariantScore,
+    CardScore,
     VariantSource,
     check_variant_card,
 )
@@ -84,7 +87,8 @@ class TaskCard:
             (sequences that share stretches, on either strand), or what the column ``cluster``
             holds: ``cluster``, ``gene``, ``exon``. Of ``heldout_mlm`` stretches of
             ``cluster_length``, which ``homology`` unites where they share sequence.
-        supersedes: Name of the card that this one corrects.
+        supersedes: Name of the card that this one corrects; a study of both shows what its scores
+            lose.
         deviation: How the card departs from the published task; printed with every result.
         carve_deviation: How the carving departs from it; printed where the part is used as carved,
             and not under ``folds``.
@@ -118,6 +122,10 @@ class TaskCard:
             ``chromosomes``, or of every other of their ``blocks`` of ``cluster_length``.
         neighbours: Mutated copies of each window.
         mutation_rate: Share of the bases that are mutated in a copy, in (0, 1).
+        reading: Of the kind ``canaries``: each read ``alone``, or ``in_place``, in the training
+            window that it was planted in.
+        site_windows: Of the kind ``alleles``: each site in the middle of a window ``around`` it, or
+            in that of the windows that lie end to end, ``tiled``, as training lays them.
         ways: How a classifier is made from a model: ``frozen`` (linear probe on the pretrained
             weights), ``frozen_cnn`` (BEND's two-layer CNN on their states), ``full`` (all weights
             fine-tuned), ``lora`` and ``ia3`` (small changes of them), ``soft_prompt`` (vectors in
@@ -146,7 +154,8 @@ class TaskCard:
             ``files`` may also hold ``genome`` (FASTA; default: the study's) and ``annotation``.
         scores: Which scores of a variant are tables: ``llr``, ``unmasked_llr``,
             ``embedding_cosine``, ``embedding_l2``, ``embedding_cosine_mean``,
-            ``embedding_l2_mean``.
+            ``embedding_l2_mean``. ``untrained_llr``, ``untrained_embedding_cosine`` and
+            ``untrained_embedding_l2`` are controls: the same of every arm's initial weights.
         simulated: Name of the simulated task.
         n_train: Simulated training examples.
         n_valid: Simulated validation examples.
@@ -194,6 +203,8 @@ class TaskCard:
     control: Control = "none"
     neighbours: int = 8
     mutation_rate: float = 0.05
+    reading: Reading = "alone"
+    site_windows: SiteWindows = "around"
 
     ways: tuple[Way, ...] = ("frozen", "full")
     files: dict[str, str] | None = None
@@ -211,7 +222,7 @@ class TaskCard:
     species: SpeciesSource | None = None
 
     variants: VariantSource | None = None
-    scores: tuple[VariantScore, ...] = DEFAULT_SCORES
+    scores: tuple[CardScore, ...] = DEFAULT_SCORES
 
     simulated: str | None = None
     n_train: int = 2000
@@ -256,13 +267,15 @@ class TaskCard:
         if self.kind in ("multilabel", "per_position"):
             check_region_card(self.kind, self.regions, self.files, self.ways, self.metrics)
         if self.kind == "variant_effect":
-            _check_list("scores", self.scores, SCORES)
+            _check_list("scores", self.scores, CARD_SCORES)
             check_variant_card(self.files, self.unit, self.baselines, self.variants)
         if self.kind == "membership":
             _check_list("attacks", self.attacks, ATTACKS)
             check_membership_card(self.control, self.mutation_rate)
+        if self.kind == "canaries":
+            check_canary_card(self.reading)
         if self.kind == "alleles":
-            check_allele_card(self.files)
+            check_allele_card(self.files, self.site_windows)
         if self.kind == "species":
             check_species_card(self.files, self.unit, self.species)
         check_sums(self.sha256, self.files)

@@ -41,7 +41,9 @@ COUNTING_BASELINES = (
     "majority",
     *(f"markov_{order}" for order in range(1, MAX_MARKOV_ORDER + 1)),
 )
-VARIANT_BASELINES = ("gc_content", "exon_edge", "transversion", "conservation", "cadd")
+VARIANT_BASELINES = (
+    *("gc_content", "composition", "exon_edge", "transversion", "conservation", "cadd"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,7 @@ CARD_KINDS: Mapping[TaskKind, CardKind] = {
     "alleles": CardKind(
         fields=frozenset(
             {"window_length", "max_windows", "cluster_length", "train_windows", "files"}
+            | {"site_windows"}
         ),
         metrics=HELDOUT_METRICS,
         default_metrics=("mlm_accuracy", "bits_per_base"),
@@ -155,7 +158,7 @@ CARD_KINDS: Mapping[TaskKind, CardKind] = {
         neutral=True,
     ),
     "canaries": CardKind(
-        fields=frozenset({"mask_fraction"}),
+        fields=frozenset({"mask_fraction", "reading"}),
         metrics=("exposure",),
         default_metrics=("exposure",),
         baselines=COUNTING_BASELINES,

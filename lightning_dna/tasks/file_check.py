@@ -1,7 +1,9 @@
 """The files of one task read whole without a study, to say what is wrong with them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_dna.data.canaries import CanaryConfig
 from lightning_dna.errors import ConfigError
@@ -11,6 +13,9 @@ from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.examples import load_examples
 from lightning_dna.tasks.labelled_files import check_sum, find_files
 from lightning_dna.tasks.strata import GenomeStrata
+
+if TYPE_CHECKING:
+    from lightning_dna.data.canary_hosts import CanaryHost  # loads torch
 
 _WINDOW = 1024  # bases, where a card leaves it to the study
 
@@ -39,6 +44,10 @@ class _Alone:
     def split(self) -> ChromosomeSplit:
         """Refuse: there is none."""
         raise _NoStudyError("the split is the study's")
+
+    def canary_hosts(self, arm: str) -> "Mapping[str, CanaryHost]":
+        """Refuse: there is none."""
+        raise _NoStudyError(f"the training windows of arm '{arm}' are the study's")
 
 
 def read_task(card: TaskCard, tasks_root: Path | None) -> tuple[str, ...]:

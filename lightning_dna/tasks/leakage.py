@@ -16,6 +16,7 @@ import pandas as pd
 from lightning_dna.errors import DataError
 from lightning_dna.genome.nearest import FAR, Places, nearness
 from lightning_dna.tasks.audit_parts import PARTS, AuditPart
+from lightning_dna.tasks.chance_relatives import chance_notes
 from lightning_dna.tasks.relations import (
     Flags,
     LeakageSettings,
@@ -128,6 +129,7 @@ def audit_parts(
         if against == _reference(name, parts) and name != against:
             frames[name] = frames[name].assign(**found.columns)
     notes = [] if relations is None else relations.notes(task)
+    notes += [] if relations is None else chance_notes(task, parts, relations)
     del frames[next(iter(frames))]  # the first part is what others are compared with
     return LeakageAudit(
         rows=tuple(rows),

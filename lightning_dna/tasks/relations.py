@@ -21,10 +21,8 @@ from lightning_dna.tasks.audit_parts import AuditPart
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-# Against Smith-Waterman scores of 300 human regulatory sequences of 200 bases with 8,000 others (1
-# a match, -1 a mismatch, -2 and -1 for gaps; relatives from 60): precision 0.96 and recall 0.59 on
-# one strand. A threshold of 0.05 gives 0.87 and 0.89, but joins short sequences by chance where
-# there are tens of thousands.
+# Strict: unrelated sequences hardly ever reach it, and a third or more of the distant relatives do
+# not either. Every audit says what chance does; beside BLAST: reports/leakage/hashfrag.md.
 SIMILARITY_K = 11
 SIMILARITY_THRESHOLD = 0.1
 GIANT = 0.2
@@ -39,6 +37,8 @@ class LeakageSettings:
         k: Bases of a k-mer, 2 to 31.
         threshold: Containment from which two sequences are relatives, in (0, 1].
         max_occurrences: Most sequences that one k-mer is followed to; see `best_matches`.
+        both_strands: ``False`` compares sequences as they are written, so that a reverse complement
+            is neither a copy nor a relative.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -47,6 +47,7 @@ class LeakageSettings:
     k: int = SIMILARITY_K
     threshold: float = SIMILARITY_THRESHOLD
     max_occurrences: int = MAX_OCCURRENCES
+    both_strands: bool = True
 
     def __post_init__(self) -> None:
         check_k(self.k)
@@ -79,10 +80,10 @@ class Relations:
         """Group the sequences of all parts."""
         codes = [one for part in parts.values() for one in part.codes or []]
         ends = np.cumsum([len(part) for part in parts.values()])[:-1]
-        copies = identical_groups(codes)
         known: dict[bytes, int] = {}
         letters = np.array([known.setdefault(one.tobytes(), len(known)) for one in codes])
-        sketches = sketch(codes, k=settings.k)
+        copies = identical_groups(codes) if settings.both_strands else letters
+        sketches = sketch(codes, k=settings.k, both_strands=settings.both_strands)
         _, first = np.unique(copies, return_index=True)
         clusters = components(
             sketches.select(first),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning_dna.data.canaries import CanaryConfig
+from lightning_dna.data.canary_hosts import CanaryHost
 from lightning_dna.data.encoding import Encoding
 from lightning_dna.genome.fasta import Genome
 from lightning_dna.genome.splits import ChromosomeSplit
@@ -50,6 +51,9 @@ class Surroundings(Protocol):
     @property
     def canaries(self) -> CanaryConfig | None:
         """The canaries that arms were trained with: ``data.canaries``."""
+
+    def canary_hosts(self, arm: str) -> Mapping[str, CanaryHost]:
+        """Return the training window of an arm that each of these canaries is read in, by name."""
 
     @property
     def strata(self) -> GenomeStrata | None:

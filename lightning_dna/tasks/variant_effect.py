@@ -14,12 +14,14 @@ from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.task import Candidate, Record, Task
 from lightning_dna.tasks.variant_data import VariantData
 from lightning_dna.tasks.variant_scores import Floats, check_scores, score_variants
-from lightning_dna.tasks.variant_source import VariantScore
+from lightning_dna.tasks.variant_source import CardScore, VariantScore, read_control
 from lightning_dna.tasks.variant_windows import pair_of
 
 
 class VariantEffectTask(Task):
     """A table for each score of the card; label 1 is the damaging class.
+
+    Controls (``untrained_llr``) are the same scores of the arm's initial weights.
 
     Log-likelihood ratios are turned round, so that a greater score means less likely sequence and
     AUROC above one half that a model finds damaging variants less likely.
@@ -40,6 +42,11 @@ class VariantEffectTask(Task):
         """What was left out."""
         return tuple(f"{self.card.name}: {note}" for note in self.data.variants.notes)
 
+    @property
+    def _scores_asked(self) -> tuple[VariantScore, ...]:
+        """Which scores models are asked for, trained or not."""
+        return tuple({read_control(name)[0]: None for name in self.card.scores})
+
     def load(self) -> None:
         """Read the variants, and what baselines and clusters need."""
         _ = self.data.clusters
@@ -54,7 +61,7 @@ class VariantEffectTask(Task):
                 f"has model.max_length {config.max_length}; raise model.max_length under 'shared', "
                 f"or set window_length on the card."
             )
-        if "unmasked_llr" in self.card.scores and config.causal:
+        if "unmasked_llr" in self._scores_asked and config.causal:
             raise ConfigError(
                 f"arm '{arm}' on task '{self.card.name}': unmasked_llr is of masked models; leave "
                 f"it out of the card's scores."
@@ -63,7 +70,7 @@ class VariantEffectTask(Task):
     def check_checkpoint(self, arm: str, config: ModelConfig, encoding: Encoding) -> None:
         """Check the scores, and the tokens of every reference window."""
         where = f"arm '{arm}' on task '{self.card.name}'"
-        check_scores(self.card.scores, config, encoding, where=where)
+        check_scores(self._scores_asked, config, encoding, where=where)
         genome = self.data.variants.genome
         for one in self.data.variants.variants:
             row = encoding.row(pair_of(genome, one, self.data.length).ref.codes)
@@ -87,18 +94,19 @@ class VariantEffectTask(Task):
 
     def score(self, candidate: Candidate, table: str | None) -> tuple[Scores, Record | None]:
         """Score every variant in one way; nothing is chosen."""
-        name = cast(VariantScore, table)
+        name, control = read_control(cast(CardScore, table))
+        model = candidate.weights.untrained() if control else candidate.weights.model()
         found = score_variants(
             self.data.variants,
-            candidate.weights.model().to(candidate.device),
+            model.to(candidate.device),
             candidate.encoding,
             length=self.data.length,
             scores=[name],
             device=candidate.device,
             progress=candidate.progress,
-            label=f"{candidate.arm}, {name}",
+            label=f"{candidate.arm}, {table}",
         )
-        task = f"{self.card.name}/{name}"
+        task = f"{self.card.name}/{table}"
         return self._scores(damaging(name, found[name]), task, candidate.arm, candidate.seed), None
 
     def score_baseline(self, name: str, *, seed: int) -> tuple[Scores, Record]:

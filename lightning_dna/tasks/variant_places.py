@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lightning_dna.errors import ConfigError, DataError
+from lightning_dna.genome.alphabet import N, encode
 from lightning_dna.genome.annotation import Annotation
 from lightning_dna.genome.intervals import Intervals
 from lightning_dna.genome.variants import trimmed
@@ -113,6 +114,23 @@ def _exon_edge(variants: VariantSet, _: int, annotation: Annotation | None) -> l
     return found
 
 
+def _composition(variants: VariantSet, length: int, _: Annotation | None) -> list[float]:
+    """Score by ln P(REF) - ln P(ALT) from the base frequencies of all reference windows.
+
+    What a model knows that has learned nothing but how often each base comes.
+    """
+    counts = np.ones(N)  # of each base once more than is there, so that none is impossible
+    for one in variants.variants:
+        codes = pair_of(variants.genome, one, length).ref.codes
+        counts += np.bincount(codes[codes < N], minlength=N)
+    known = np.append(np.log(counts / counts.sum()), 0.0)  # an unknown base says nothing
+    found = []
+    for one in variants.variants:
+        _start, ref, alt = trimmed(one.start, one.ref, one.alt)
+        found.append(float(known[encode(ref)].sum() - known[encode(alt)].sum()))
+    return found
+
+
 def _transversion(variants: VariantSet, _: int, __: Annotation | None) -> list[float]:
     """Score 0 for transitions, 1 for transversions, 2 for what changes several bases."""
     found = []
@@ -141,6 +159,7 @@ def _value(role: str) -> Baseline:
 
 BASELINES: Mapping[str, Baseline] = {
     "gc_content": _gc,
+    "composition": _composition,
     "exon_edge": _exon_edge,
     "transversion": _transversion,
     "conservation": _value("conservation"),

@@ -3,9 +3,9 @@
 A file is a VCF file, or a table with a row for each variant: CSV, TSV, Parquet or an Excel sheet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from lightning_dna.errors import ConfigError, unknown_name
 
@@ -17,12 +17,38 @@ VariantScore = Literal[
     "embedding_cosine_mean",
     "embedding_l2_mean",
 ]
+ControlScore = Literal["untrained_llr", "untrained_embedding_cosine", "untrained_embedding_l2"]
+CardScore = VariantScore | ControlScore
 SCORES: tuple[VariantScore, ...] = get_args(VariantScore)
+CONTROL_SCORES: tuple[ControlScore, ...] = get_args(ControlScore)
+CARD_SCORES: tuple[CardScore, ...] = (*SCORES, *CONTROL_SCORES)
 DEFAULT_SCORES: tuple[VariantScore, ...] = ("llr", "embedding_cosine")
+_CONTROL = "untrained_"
 PARTS = ("variants", "genome", "annotation")
 ROLES = ("chrom", "position", "ref", "alt", "id", "label", "cluster", "conservation", "cadd")
 VALUE_ROLES = ("conservation", "cadd")
 REQUIRED_ROLES = ("position", "ref", "alt")
+
+
+def trained_scores(names: Sequence[CardScore]) -> tuple[VariantScore, ...]:
+    """Return the scores of a card without its controls.
+
+    Example:
+        >>> trained_scores(["llr", "untrained_llr"])
+        ('llr',)
+    """
+    return tuple(name for name in names if name in SCORES)
+
+
+def read_control(name: CardScore) -> tuple[VariantScore, bool]:
+    """Return which score a table holds, and whether it is of the initial weights.
+
+    Example:
+        >>> read_control("untrained_llr"), read_control("llr")
+        (('llr', True), ('llr', False))
+    """
+    plain = cast(VariantScore, name.removeprefix(_CONTROL))
+    return plain, name.startswith(_CONTROL)
 
 
 @dataclass(frozen=True, kw_only=True)

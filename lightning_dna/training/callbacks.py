@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lightning_dna import atomic
 from lightning_dna.data.batches import IGNORE, Batch, without_targets
 from lightning_dna.errors import ConfigError
+from lightning_dna.training.config import validation_interval
 from lightning_dna.training.modules import LanguageModule
 from lightning_dna.training.ranks import ALONE, Ranks
 
@@ -145,7 +146,7 @@ class Follow(Callback):
         self.batches = batches
         self.total_steps = total_steps
         self.tokens_per_step = tokens_per_step
-        self.validation_interval = max(1, round(validate_every * total_steps))
+        self.validation_interval = validation_interval(validate_every, total_steps)
         self.point_interval = max(1, round(total_steps / points))
         self.path = path
         self.on_validation = on_validation

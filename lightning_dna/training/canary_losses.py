@@ -1,14 +1,16 @@
 """Losses of canaries and of their references under a model, and the ranks that follow.
 
-A sequence is read as a row of its own, forward, without anything around it. In a masked model each
-of its tokens is hidden once: the tokens are parted at random, the same way for all sequences, into
-as many sets as a mask fraction makes, and each set is hidden in a pass of its own. A next-token
-model predicts every token but the first. The loss is the sum of ``-ln P(token)``; over longer
-tokens it depends on how many there are, for references as for canaries.
+A sequence is read forward: as a row of its own without anything around it, or in the training
+window that the canary was planted in, where over single bases only its own count. In a masked
+model each of its tokens is hidden once: the tokens are parted at random, the same way for all
+sequences, into as many sets as a mask fraction makes, and each set is hidden in a pass of its own.
+A next-token model predicts every token but the first. The loss is the sum of ``-ln P(token)``; over
+longer tokens it depends on how many there are, for references as for canaries.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lightning_dna.data.canaries import Canary, CanarySet
+from lightning_dna.data.canaries import FEWEST_REFERENCES, Canary, CanarySet
+from lightning_dna.data.canary_hosts import CanaryHost, canary_hosts
 from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.data.module import GenomeDataModule
 from lightning_dna.errors import DataError
@@ -59,6 +62,8 @@ def sequence_losses(
     *,
     mask_fraction: float,
     device: torch.device | str = "cpu",
+    span: tuple[int, int] | None = None,
+    passes: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return the loss of each sequence in nats, float64, shape ``(sequences,)``.
 
@@ -68,6 +73,10 @@ def sequence_losses(
         encoding: How sequences become ids.
         mask_fraction: Share of the tokens that a pass hides, in (0, 1): 0.15 makes seven passes.
         device: Where to compute.
+        span: First and end column of the tokens that count, all others only being seen; ``None``:
+            all count.
+        passes: Only so many passes of a masked model, the same for all sequences: as many of their
+            tokens count; ``None``: all.
 
     Raises:
         DataError: If a loss is not finite.
@@ -79,10 +88,16 @@ def sequence_losses(
         ids, real = padded_rows(rows, np.arange(len(rows)), encoding.pad_id, torch.device(device))
         for special in encoding.special_ids:
             real = real & (ids != special)
+        columns = slice(*(span or (0, ids.shape[1])))
         if model.config.causal:
-            nats = _next_token(model, ids, real)
+            nats = _next_token(model, ids, real, columns)
         else:
-            nats = _masked(model, ids, real, encoding.tokenizer.mask_id, mask_fraction)
+            sets = hidden_sets(columns.stop - columns.start, mask_fraction)
+            chosen = range(int(sets.max()) + 1)[:passes]
+            of_place = torch.full((ids.shape[1],), -1, device=ids.device)
+            of_place[columns] = torch.from_numpy(sets).to(ids.device)
+            hidden = [real & (of_place == number) for number in chosen]
+            nats = _masked(model, ids, real, hidden, encoding.tokenizer.mask_id)
         parts.append(nats.double().cpu().numpy())
     losses = np.concatenate(parts)
     if not np.isfinite(losses).all():
@@ -93,23 +108,22 @@ def sequence_losses(
     return losses
 
 
-def _next_token(model: LanguageModel, ids: Tensor, real: Tensor) -> Tensor:
-    """Return the loss of each row but for its first token."""
+def _next_token(model: LanguageModel, ids: Tensor, real: Tensor, columns: slice) -> Tensor:
+    """Return the loss of each row at some columns, but for its first token."""
+    counted = torch.zeros_like(real)
+    counted[:, columns] = True
     where = torch.zeros_like(real)
-    where[:, :-1] = real[:, :-1] & real[:, 1:]
+    where[:, :-1] = real[:, :-1] & real[:, 1:] & counted[:, 1:]
     targets = torch.roll(ids, -1, dims=1)
     return _row_sums(model, ids, real, where, targets)
 
 
 def _masked(
-    model: LanguageModel, ids: Tensor, real: Tensor, mask_id: int, fraction: float
+    model: LanguageModel, ids: Tensor, real: Tensor, hidden: Sequence[Tensor], mask_id: int
 ) -> Tensor:
-    """Return the loss of each row with every token hidden in one of several passes."""
-    sets = hidden_sets(ids.shape[1], fraction)
-    of_place = torch.from_numpy(sets).to(ids.device)
+    """Return the loss of each row over passes that each hide some places and nothing else."""
     total = torch.zeros(len(ids), device=ids.device)
-    for number in range(int(sets.max()) + 1):
-        where = real & (of_place == number)
+    for where in hidden:
         total = total + _row_sums(model, ids.masked_fill(where, mask_id), real, where, ids)
     return total
 
@@ -142,6 +156,8 @@ def rank_canaries(
     *,
     mask_fraction: float,
     references: int | None = None,
+    hosts: Mapping[str, CanaryHost] | None = None,
+    passes: int | None = None,
     device: torch.device | str = "cpu",
     progress: str | None = None,
 ) -> list[RankedCanary]:
@@ -153,6 +169,10 @@ def rank_canaries(
         encoding: How sequences become ids.
         mask_fraction: As in `sequence_losses`.
         references: How many of the references; ``None``: all.
+        hosts: Name of each canary to the window that it and its references are read in; ``None``:
+            they are read alone. Over single bases only their own loss counts; longer tokens reach
+            over their ends, and all of the window count.
+        passes: As in `sequence_losses`.
         device: Where to compute.
         progress: Label of a bar on stderr; ``None``: no bar.
 
@@ -163,10 +183,27 @@ def rank_canaries(
         DataError: If a loss is not finite.
     """
 
-    def losses(codes: Codes) -> npt.NDArray[np.float64]:
-        return sequence_losses(model, codes, encoding, mask_fraction=mask_fraction, device=device)
+    def losses(codes: Codes, span: tuple[int, int] | None = None) -> npt.NDArray[np.float64]:
+        return sequence_losses(
+            model,
+            codes,
+            encoding,
+            mask_fraction=mask_fraction,
+            device=device,
+            span=span,
+            passes=passes,
+        )
 
-    return rank_by(losses, canaries, references=references, progress=progress)
+    if hosts is None:
+        return rank_by(losses, canaries, references=references, progress=progress)
+    ranked = []
+    for canary in tqdm(canaries.canaries, desc=progress, unit="canary", disable=progress is None):
+        others = canaries.references(canary.kind, canary.number, references)
+        sequences, host = np.concatenate([canary.codes[None], others]), hosts[canary.name]
+        span = (host.start, host.start + len(canary.codes)) if encoding.by_base else None
+        found = losses(host.holding(sequences), span).round(_DECIMALS)
+        ranked.append(_ranked(canaries, canary, float(found[0]), found[1:]))
+    return ranked
 
 
 def rank_by(
@@ -193,58 +230,90 @@ def rank_by(
         codes = np.concatenate([np.stack([one.codes for one in group]), others])
         found = losses(codes).round(_DECIMALS)
         for canary, nats in zip(group, found[: len(group)].tolist(), strict=True):
-            rank = rank_among(nats, found[len(group) :], canaries.tie(canary))
-            ranked[canary] = RankedCanary(
-                canary=canary, nats=nats, rank=rank, places=len(others) + 1
-            )
+            ranked[canary] = _ranked(canaries, canary, nats, found[len(group) :])
     return [ranked[canary] for canary in canaries.canaries]
+
+
+def _ranked(
+    canaries: CanarySet, canary: Canary, nats: float, others: npt.NDArray[np.float64]
+) -> RankedCanary:
+    """Give a canary its place among the losses of its references."""
+    rank = rank_among(nats, others, canaries.tie(canary))
+    return RankedCanary(canary=canary, nats=nats, rank=rank, places=len(others) + 1)
 
 
 class ExposureOverSteps:
     """Mean exposure of each group of canaries, for the learning curve.
 
-    Each call reads ``kinds * per_count * (tracked_references + groups) * length`` bases once for
-    each pass, 7 with a mask fraction of 0.15: half a million bases with the usual settings, the
-    forward pass of as many training bases. It does not count as training time.
+    Each call reads ``kinds * per_count * (tracked_references + groups) * length`` bases alone, once
+    for each pass, 7 with a mask fraction of 0.15: half a million bases with the usual settings. In
+    place it reads ``kinds * per_count * groups`` windows `FEWEST_REFERENCES` times and once more,
+    in a single pass, which costs about twice as much. It does not count as training time.
 
     Args:
         canaries: The canaries.
+        hosts: Name of each to the training window that holds it.
         encoding: How sequences become ids.
         mask_fraction: As in training.
     """
 
-    def __init__(self, canaries: CanarySet, encoding: Encoding, mask_fraction: float) -> None:
+    def __init__(
+        self,
+        canaries: CanarySet,
+        hosts: Mapping[str, CanaryHost],
+        encoding: Encoding,
+        mask_fraction: float,
+    ) -> None:
         self.canaries = canaries
+        self.hosts = hosts
         self.encoding = encoding
         self.mask_fraction = mask_fraction
 
     def __call__(self, module: LanguageModule) -> Mapping[str, float]:
-        """Return ``exposure_xR`` for each number of repetitions R, in bits; 0 is the control."""
+        """Return mean exposures in bits by number of repetitions R; 0 is the control.
+
+        ``exposure_xR`` of canaries read alone, ``exposure_in_place_xR`` in their windows.
+        """
         module.eval()
         with module.trainer.precision_plugin.forward_context():
-            ranked = rank_canaries(
-                module.model,
-                self.canaries,
-                self.encoding,
-                mask_fraction=self.mask_fraction,
-                references=self.canaries.config.tracked_references,
-                device=module.device,
+            alone = self._ranked(module, references=self.canaries.config.tracked_references)
+            in_place = self._ranked(
+                module, references=FEWEST_REFERENCES, hosts=self.hosts, passes=1
             )
         module.train()
-        return {
-            f"exposure_x{group}": _mean_exposure(
-                [one for one in ranked if one.canary.repetitions == group]
-            )
-            for group in self.canaries.config.groups
-        }
+        return {**_by_group("exposure", alone), **_by_group("exposure_in_place", in_place)}
+
+    def _ranked(self, module: LanguageModule, **choices: Any) -> list[RankedCanary]:
+        """Rank all canaries under the weights of this step."""
+        return rank_canaries(
+            module.model,
+            self.canaries,
+            self.encoding,
+            mask_fraction=self.mask_fraction,
+            device=module.device,
+            **choices,
+        )
 
 
 def exposure_over_steps(data: GenomeDataModule) -> ExposureOverSteps | None:
     """Return what follows the canaries of a training; ``None`` where there are none."""
-    if data.training.planting is None:
+    planting = data.training.planting
+    if planting is None:
         return None
     encoding = CHARACTERS if data.tokens is None else Encoding(tokenizer=data.tokens.tokenizer)
-    return ExposureOverSteps(data.training.planting.canaries, encoding, data.config.mask_fraction)
+    hosts = canary_hosts(data.training, data.config)
+    return ExposureOverSteps(planting.canaries, hosts, encoding, data.config.mask_fraction)
+
+
+def _by_group(name: str, ranked: list[RankedCanary]) -> dict[str, float]:
+    """Return the mean exposure of the canaries with each number of repetitions, as columns."""
+    groups = sorted({one.canary.repetitions for one in ranked})
+    return {
+        f"{name}_x{group}": _mean_exposure(
+            [one for one in ranked if one.canary.repetitions == group]
+        )
+        for group in groups
+    }
 
 
 def _mean_exposure(ranked: list[RankedCanary]) -> float:

@@ -181,6 +181,16 @@ class TrainerConfig:
             raise ConfigError(f"trainer.threads is {self.threads}; allowed: 1 or more, or null.")
 
 
+def validation_interval(share: float, steps: int) -> int:
+    """Return the number of steps between validations.
+
+    Example:
+        >>> validation_interval(0.1, 250), validation_interval(0.1, 4)
+        (25, 1)
+    """
+    return max(1, round(share * steps))
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One arm with one seed: everything that decides the trained weights.

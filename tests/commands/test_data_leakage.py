@@ -106,6 +106,19 @@ def test_intervals_with_and_without_their_genome(run):
     assert counts(out, "test", "train")["similar"] == 2
 
 
+def test_one_strand(run, place):
+    frame = pd.read_csv(place / "train.csv")
+    turned = frame["sequence"].str[::-1].str.translate(str.maketrans("ACGT", "TGCA"))
+    frame.assign(sequence=turned).to_csv(place / "turned.csv", index=False)
+    for strands, copies in (("both", len(frame)), ("one", 0)):
+        status, out, _ = run(
+            "leakage", "train.csv", "turned.csv", "--strands", strands, "--format", "json"
+        )
+        assert (status, json.loads(out)["strands"]) == (0, strands)
+        found = counts(out, "test", "train")
+        assert (found["copies"], found["other_strand"], found["similar"]) == (copies,) * 3
+
+
 def test_the_forms_and_files(run, place):
     texts = {}
     for form in ("terminal", "markdown", "csv", "json"):
@@ -150,6 +163,7 @@ def test_a_suite_says_what_it_left_out(run):
         (("train.csv", "none.csv"), "none.csv does not exist"),
         (("train.csv", "test.csv", "--format", "html"), "unknown format 'html'"),
         (("train.csv", "test.csv", "--examples", "xls"), "unknown form 'xls'"),
+        (("train.csv", "test.csv", "--strands", "2"), "unknown choice of strands '2'"),
         (("train.csv", "test.csv", "--k", "40"), "k is 40; allowed: 2 to 31"),
         (("train.csv", "test.csv", "--threshold", "2"), "threshold is 2"),
         (

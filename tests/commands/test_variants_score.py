@@ -136,7 +136,7 @@ def test_a_vcf_file_without_labels(here, run):
 def test_a_card(here, run):
     (here / "card.yaml").write_text(
         "name: mine\nkind: variant_effect\ntitle: mine\nwindow_length: 32\nunit: gene\n"
-        "files: {variants: table.csv, genome: genome.fa}\nscores: [llr]\n"
+        "files: {variants: table.csv, genome: genome.fa}\nscores: [llr, untrained_llr]\n"
         "variants: {columns: {position: pos, label: effect, cluster: gene}, positive: [bad],"
         " negative: [good]}\n"
     )
@@ -144,6 +144,7 @@ def test_a_card(here, run):
     status, out, err = run(*command, "--out", "scores.csv")
     assert status == 0, err
     assert "llr" in out
+    assert "untrained" not in out  # a control of studies; here it has an option of its own
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,7 @@ def test_a_card(here, run):
         (("--card", "brca1-sge", "--variants", "x"), "--card says what --variants would"),
         (("--card", "heldout_mlm"), "is of kind 'heldout_mlm'; expected 'variant_effect'"),
         ((*OPTIONS, "--scores", "lr"), "unknown score 'lr'"),
+        ((*OPTIONS, "--scores", "llr,untrained_llr"), "ask for the score itself with --untrained"),
         ((*OPTIONS, "--columns", "position"), "'position'; expected ROLE=NAME"),
         ((*OPTIONS, "--window", "65"), "the checkpoint takes 64 (model.max_length)"),
         ((*OPTIONS, "--device", "gpu"), "unknown device 'gpu'"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lightning_dna.data.canaries import CanaryConfig, CanarySet
+from lightning_dna.data.canary_hosts import canary_hosts
 from lightning_dna.data.config import DataConfig
 from lightning_dna.data.length_schedule import LengthScheduleConfig
 from lightning_dna.data.module import GenomeDataModule
@@ -295,6 +296,32 @@ def test_the_run_id_of_a_training_without_canaries_is_what_it_was(fasta):
 def test_settings_without_meaning_are_refused(fasta, changes, message):
     with pytest.raises(ConfigError, match=message):
         config_of(fasta, canaries=FEW | changes)
+
+
+def test_every_canary_has_the_window_of_a_copy_and_the_control_one_without(fasta):
+    module = module_of(config_of(fasta))
+    hosts = canary_hosts(module.training, module.config)
+    planting = module.training.planting
+    owner, chroms, starts = planting.places()
+    rows, offsets = planting.hosts()
+    for number, canary in enumerate(planting.canaries.canaries):
+        host = hosts[canary.name]
+        length = len(canary.codes)
+        own = starts[owner == number]
+        there = host.codes[host.start : host.start + length]
+        if canary.repetitions:
+            assert rows.starts[number] + offsets[number] in own
+            assert (there == canary.codes).all()
+        else:
+            held = (starts >= rows.starts[number]) & (starts < rows.ends[number])
+            held &= chroms == rows.chrom_index[number]
+            assert not held.any()
+        other = np.zeros((2, length), np.uint8)
+        changed = host.holding(other)
+        assert (changed[:, host.start : host.start + length] == 0).all()
+        around = np.delete(changed[1], np.s_[host.start : host.start + length])
+        kept = np.delete(host.codes, np.s_[host.start : host.start + length])
+        assert (around == kept).all()
 
 
 def test_overlapping_windows_are_refused(fasta):

@@ -197,6 +197,17 @@ def test_chromosomes_go_from_training_to_held_out_in_natural_order(content, writ
     assert [mark.kind for mark in marks] == ["train"] * 3 + ["valid"] + ["test"] * 2
 
 
+def test_chromosomes_of_several_tasks_do_not_share_a_panel(content, write):
+    plain = content["chromosomes.csv"]
+    held_out = [{"task": f"bases/{row['part']}/{row['chrom']}", **row} for row in plain]
+    sites = [{"task": f"alleles/{row['part']}/{row['chrom']}", **row} for row in plain]
+    content["chromosomes.csv"] = [{**row, "estimate": 0.9} for row in sites] + held_out
+    panel = series.chromosome_panels(load_results(write(content)))[0]
+    assert len(panel.marks) == len({row["chrom"] for row in plain})
+    assert {mark.value for mark in panel.marks} == {90.0}  # no row is planned: the first task
+    assert panel.axis == "Reference allele preferred, %"
+
+
 def test_hundred_contigs_do_not_get_hundred_labels():
     marks = tuple(
         series.Mark(label=f"contig{n}", value=1.0, low=0.9, high=1.1, kind="train")

@@ -93,6 +93,13 @@ class TestFindings:
         assert len(set(anchors)) == len(anchors)
 
 
+def test_alleles_are_not_called_masked_bases(battery):
+    render(battery)
+    text = (battery / "memorization.md").read_text()
+    assert "training minus held-out chromosomes: Reference allele preferred" in text
+    assert "preference for the reference allele, training minus held-out chromosomes: M" not in text
+
+
 class TestPage:
     def test_it_is_written_with_the_report(self, battery):
         render(battery)

@@ -22,7 +22,10 @@ PLANTED |= {"tracked_references": 20}
 def with_canaries(content, write_yaml):
     """Canaries under 'shared', and a suite that ranks them beside the held-out bases."""
     write_yaml("suite/canaries.yaml", {"name": "canaries", "kind": "canaries", "title": "Canaries"})
-    write_yaml("suite/suite.yaml", {"description": "x", "tasks": ["card.yaml", "canaries.yaml"]})
+    there = {"name": "canaries-in-place", "kind": "canaries", "title": "x", "reading": "in_place"}
+    write_yaml("suite/in_place.yaml", there)
+    tasks = ["card.yaml", "canaries.yaml", "in_place.yaml"]
+    write_yaml("suite/suite.yaml", {"description": "x", "tasks": tasks})
     content["shared"]["data"]["canaries"] = PLANTED
     content["comparison"]["planned"].append("canaries/x4:exposure")
 
@@ -39,13 +42,20 @@ def test_a_study_with_canaries_from_recipe_to_page(make_study, tmp_path):
     write_results(study, out)
     estimates = pd.read_csv(out / "results" / "estimates.csv")
     exposures = estimates[estimates["metric"] == "exposure"]
-    assert set(exposures["task"]) == {"canaries", "canaries/x0", "canaries/x1", "canaries/x4"}
+    views = {f"{card}{group}" for card in ("canaries", "canaries-in-place")
+             for group in ("", "/x0", "/x1", "/x4")}  # fmt: skip
+    assert set(exposures["task"]) == views
     counts = exposures.query("variant == 'hyena'").set_index("task")["n_examples"]
-    assert counts.to_dict() == {"canaries": 8, "canaries/x0": 4, "canaries/x1": 4, "canaries/x4": 4}
+    assert {counts[view] for view in views if view.endswith(("x0", "x1", "x4"))} == {4}
+    assert counts["canaries"] == counts["canaries-in-place"] == 8
     compared = pd.read_csv(out / "results" / "comparisons.csv")
     assert compared.query("planned")["task"].tolist().count("canaries/x4") == 1
 
+    in_place = [Scores.read(file).frame for file in out.rglob("scores/canaries-in-place-*.parquet")]
+    assert len(in_place) == 4
+    assert {places for frame in in_place for places in frame["places"]} == {21}
     files = sorted(out.rglob("scores/canaries-*.parquet"))
+    files = [file for file in files if "in-place" not in file.name]
     table = Scores.read(files[0])
     frame = table.frame
     assert table.kind == "canaries"

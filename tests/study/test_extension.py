@@ -199,9 +199,16 @@ class TestFolder:
         make_study(arms={"hyena": {"model": {"mixer": "hyena", "layers": 2}}})
         assert main(["plan", str(tmp_path / "toy.yaml"), "--out", str(out)]) == 2
         said = capsys.readouterr().err
-        assert "cells hyena/0, hyena/1 differ (2 of 4; the others stay valid)" in said
-        assert "by arms.hyena.model.layers: None, now 2" in said
+        assert "cells hyena/0, hyena/1 differ (2 of 4; the other 2 stay valid)" in said
+        assert "holds the study 'toy', from another recipe: cells hyena/0" in said
+        assert "by arms.hyena.model.layers: not given, now 2" in said
         assert "give a changed arm a name of its own" in said
+
+    def test_where_every_cell_differs_none_is_said_to_stay(self, make_study, tmp_path):
+        out = tmp_path / "out"
+        record_study(make_study(), out)
+        with pytest.raises(ResultsError, match=r"differ \(4 of 4\), by shared\.optimizer\.lr"):
+            record_study(make_study(shared={"optimizer": {"lr": 0.02}}), out)
 
     def test_an_arm_that_was_removed_is_told(self, make_study, content, tmp_path):
         out = tmp_path / "out"

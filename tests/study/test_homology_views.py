@@ -275,22 +275,25 @@ def test_titles():
 
 def test_a_dominant_family_is_said():
     rows = pd.DataFrame({"part": "test", "cluster_id": ["a"] * 30 + [f"b{at}" for at in range(70)]})
-    (note,) = window_notes(scores_of(3), {"bases": rows}, [], 12_000_000)
+    (note,) = window_notes({"bases": rows}, {}, 12_000_000)
     # 100^2 / (30^2 + 70) = 10.3
     assert "100 held-out windows in 71 clusters" in note
     assert "effectively 10.3 clusters, the largest holds 30.0%" in note
     assert note.endswith(
         "One family of sequences dominates: intervals are rough, and wide for that reason"
     )
+    alike = pd.DataFrame({"part": "test", "cluster_id": [f"b{at % 6}" for at in range(60)]})
+    (note,) = window_notes({"bases": alike}, {}, 12_000_000)
+    assert note.endswith("So few clusters make intervals rough, and wide for that reason")
     rows = pd.DataFrame({"part": "train", "cluster_id": [f"b{at}" for at in range(70)]})
-    (note,) = window_notes(scores_of(3), {"bases": rows}, [], 12_000_000)
+    (note,) = window_notes({"bases": rows}, {}, 12_000_000)
     assert "dominates" not in note
     assert "70 training windows" in note
 
 
 def test_what_chance_shares_is_said():
     table = windows_of([0.0, 0.5], [0, 40])
-    (note,) = window_notes(scores_of(2), {"bases": table}, [], 3_000_000_000)
+    (note,) = window_notes({"bases": table}, {}, 3_000_000_000)
     assert "50.0% of 2 held-out windows" in note
     assert "0.0014 by chance" in note
 

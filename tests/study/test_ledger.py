@@ -160,6 +160,25 @@ def test_a_heartbeat_from_the_future_is_a_live_one(cell):
         assert not free
 
 
+def test_a_heartbeat_from_the_future_that_stands_still_keeps_no_cell(cell, monkeypatch):
+    path = elsewhere(cell)
+    late = time.time() + 3600
+    os.utime(path, (late, late))
+    start = time.monotonic()
+    for passed, beat, free_then in (
+        (0, late, False),
+        (STALE_SECONDS - 1, late, False),
+        (STALE_SECONDS + 1, late + 1, False),  # it beat: by a clock that is wrong, but it lives
+        (2 * STALE_SECONDS, late + 1, False),
+        (2 * STALE_SECONDS + 2, late + 1, True),
+    ):
+        os.utime(path, (beat, beat))
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda passed=passed: start + passed)
+            free = not cell._runs_elsewhere()
+        assert free is free_then, passed
+
+
 def elsewhere(cell, **changes):
     """Write the attempt of another machine's process, one hour ago by that machine's clock."""
     content = {"number": 1, "host": "far", "pid": 7, "started": time.time() - 3600, **changes}

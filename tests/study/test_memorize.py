@@ -15,6 +15,7 @@ from lightning_dna.study import memorize
 from lightning_dna.study.memorize import Ground, checkpoint_battery, open_battery, with_battery
 from lightning_dna.study.run import execute
 from lightning_dna.study.scoring import Scorer
+from lightning_dna.study.study import open_study
 
 
 @pytest.fixture
@@ -25,10 +26,8 @@ def checkpoint(tmp_path):
     return tmp_path / "published"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, toy_fasta):
-    """A study of one arm and one seed, trained on chr1."""
-    place = tmp_path_factory.mktemp("study")
+def trained(place, toy_fasta, **data):
+    """Train a study of one arm and one seed, and return its results folder."""
     recipe = {
         "question": "x?",
         "baseline": "attention",
@@ -39,6 +38,7 @@ def finished(tmp_path_factory, toy_fasta):
                 "genome": str(toy_fasta),
                 "length": 64,
                 "split": {"train": ["chr1"], "valid": ["chr2"], "test": ["chr3"]},
+                **data,
             },
             "model": {"width": 16, "layers": 1, "heads": 2, "max_length": 128},
             "budget": {"tokens": 512, "tokens_per_step": 256},
@@ -53,6 +53,21 @@ def finished(tmp_path_factory, toy_fasta):
     study = load_study(place / "toy.yaml")
     execute(study, place / "out", workers=1)
     return place / "out"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, toy_fasta):
+    """A study of one arm and one seed, trained on chr1."""
+    return trained(tmp_path_factory.mktemp("study"), toy_fasta)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory, toy_fasta):
+    """The same, trained on chr1 and chr2 with canaries of both kinds."""
+    canaries = {"length": 32, "per_count": 1, "repetitions": [1], "references": 31,
+                "tracked_references": 20, "max_share": 0.5}  # fmt: skip
+    split = {"train": ["chr1", "chr2"], "test": ["chr3"]}
+    return trained(tmp_path_factory.mktemp("planted"), toy_fasta, canaries=canaries, split=split)
 
 
 def run_of(finished):
@@ -108,6 +123,39 @@ class TestCheckpoint:
         other.write_text("\n".join(text) + "\n")
         with pytest.raises(DataError, match=r"other\.fa: chr1 differs from the sequence"):
             checkpoint_battery(run_of(finished), Ground(genome=str(other)), tmp_path / "out")
+
+    def test_windows_are_those_of_its_run(self, finished, toy_fasta, tmp_path):
+        """Its model reads no longer ones: 512 would be refused."""
+        study = checkpoint_battery(run_of(finished), Ground(genome=str(toy_fasta)), tmp_path)
+        assert study.baseline.settings.data.length == 64
+        assert "canaries" not in {card.name for card in study.cards}
+
+    def test_canaries_that_its_run_planted_are_ranked(self, planted, toy_fasta, tmp_path):
+        folder = run_of(planted)
+        study = checkpoint_battery(folder, Ground(genome=str(toy_fasta)), tmp_path)
+        assert "canaries" in {card.name for card in study.cards}
+        ranked = Scorer(study).tasks["canaries"].canaries.digest()
+        assert ranked == json.loads((folder / "fit.json").read_text())["canaries"]["digest"]
+
+    def test_its_canaries_are_read_where_its_training_read_them(self, planted, toy_fasta, tmp_path):
+        folder = run_of(planted)
+        study = checkpoint_battery(folder, Ground(genome=str(toy_fasta)), tmp_path)
+        found = Scorer(study).canary_hosts("model")
+        its_own = Scorer(open_study(planted)).canary_hosts("attention")
+        assert len(found) == len(its_own) == 4  # two kinds, planted once and nowhere
+        assert list(found) == list(its_own)
+        for canary in Scorer(study).tasks["canaries"].canaries.canaries:
+            host, other = found[canary.name], its_own[canary.name]
+            assert (host.codes == other.codes).all()
+            assert host.start == other.start
+            there = host.codes[host.start : host.start + 32]
+            assert (there == canary.codes).all() == (canary.repetitions > 0)
+
+    @pytest.mark.parametrize("asked", [{"train": ("chr1",)}, {"length": 48}])
+    def test_canaries_in_other_windows(self, asked, planted, toy_fasta, tmp_path):
+        ground = Ground(genome=str(toy_fasta), **asked)
+        with pytest.raises(ConfigError, match=r"planted canaries in windows of 64 .* leave --tr"):
+            checkpoint_battery(run_of(planted), ground, tmp_path)
 
     def test_a_run_without_its_record(self, finished, toy_fasta, tmp_path):
         copy = tmp_path / "copy"

@@ -172,6 +172,23 @@ def test_an_unpaired_drop_adds_the_variances():
     assert (row["n_original"], row["n_resplit"]) == (300, 200)
 
 
+def test_a_card_that_corrects_another_has_its_drop_beside_it():
+    """Its examples are its own: the two shares are independent."""
+    first = predictions("leaky/full", "a", 0)
+    second = predictions("sound/full", "a", 1, n=200, wrong=0.4)
+    leaky = replace(CARD, name="leaky")
+    sound = replace(leaky, name="sound", supersedes="leaky")
+    views = {"leaky/full": [first], "sound/full": [second]}
+    config = ComparisonConfig(scope="checkpoint", resamples=999)
+    metrics = dict.fromkeys(views, ("accuracy",))
+    row = split_drops(views, metrics, [sound, leaky], config, ["a"]).iloc[0]
+    shares = [accuracy_score(one.y_true, one.y_pred) for one in (first, second)]
+    assert (row["task"], row["split"], row["paired"]) == ("leaky", "sound", False)
+    assert row["drop"] == pytest.approx(shares[0] - shares[1])
+    alone = split_drops(views, metrics, [sound], config, ["a"])
+    assert alone.empty  # the other card is not in the study
+
+
 def test_strata_need_enough_examples_of_two_classes():
     one = predictions("t/full", "a", 0)
     strata = {f"e{at}": "similarity_0_10" for at in range(300)}

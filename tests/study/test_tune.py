@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lightning_dna import settings
+from lightning_dna import atomic, settings
 from lightning_dna.errors import ConfigError, ResultsError
 from lightning_dna.study import trials as trials_room
 from lightning_dna.study import tune as tuning
@@ -341,6 +341,42 @@ def test_a_space_that_cannot_be_searched_is_refused_before_anything_runs(
         tune(load_study(write_yaml("toy.yaml", content)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert fake_fit == []
+
+
+def test_a_pruner_that_hears_of_a_trial_at_its_end_alone_is_refused(make_study, fake_fit, tmp_path):
+    late = {"trainer": {"validate_every": 1.0}}
+    search = {"trials": 1, "space": SPACE, "budget_fraction": 0.2}
+    for name in ("median", "successive-halving"):
+        with pytest.raises(ConfigError, match=rf"pruner is '{name}'.*'attention' \(4 steps\)"):
+            tune(make_study(shared=late, tune={**search, "pruner": name}), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+    tune(make_study(shared=late, tune={**search, "pruner": "none"}), tmp_path / "out")
+    assert len(fake_fit) == 2
+
+
+def test_a_slot_whose_number_is_another_trials_draws_afresh(tiny, fake_fit, tmp_path):
+    tune(tiny(), tmp_path / "out")
+    slot = tmp_path / "out" / "slots" / "attention" / "0000"
+    begun = atomic.read_json(slot / "trial.json")
+    # As a runner with another --storage leaves it: the number counts in another record.
+    atomic.write_json(slot / "trial.json", begun | {"number": 1})
+    (slot / "result.json").unlink()
+    found = tune(tiny(), tmp_path / "out").trials
+    assert len(found) == 6
+    for row in found.to_dict("records"):
+        loss = abs(math.log10(row["optimizer.lr"]) + 2) + 1.0
+        assert row["valid_bits_per_base"] == pytest.approx(loss / math.log(2))
+
+
+def test_searches_that_share_a_database_know_nothing_of_each_other(tiny, fake_fit, tmp_path):
+    url = f"sqlite:///{tmp_path / 'search.db'}"
+    tune(tiny(sampler="tpe", trials=6), tmp_path / "one", storage=url)
+    space = {"optimizer.lr": {"choices": [0.001, 0.01]}, "model.heads": {"choices": [2, 1]}}
+    tune(tiny(sampler="tpe", space=space), tmp_path / "two", storage=url)
+    again = tune(tiny(sampler="tpe", trials=6), tmp_path / "again", storage=url)
+    columns = ["arm", "trial", "valid_bits_per_base", *SPACE]
+    one = trials_of(tmp_path / "one")
+    pd.testing.assert_frame_equal(again.trials[columns], one[columns])
 
 
 def test_tuning_needs_validation_chromosomes(make_study, tmp_path):

@@ -107,9 +107,10 @@ def candidate(model) -> Candidate:
 
 
 @pytest.mark.parametrize("objective", ["masked", "next_token"])
-def test_every_site_by_hand(path, objective):
+@pytest.mark.parametrize("site_windows", ["around", "tiled"])
+def test_every_site_by_hand(path, objective, site_windows):
     model = build_model(replace(CONFIG, objective=objective), seed=1).eval()
-    task = open_task(card(), Around(str(path)))
+    task = open_task(card(site_windows=site_windows), Around(str(path)))
     task.load()
     scores, record = task.score(candidate(model), None)
     assert (scores.kind, record) == ("mlm", None)
@@ -119,7 +120,8 @@ def test_every_site_by_hand(path, objective):
         sequence, at = SEQUENCES[chrom], int(position) - 1
         assert (chrom == "chr1") == (row.part == "train")
         assert sequence[at].upper() == ref
-        start = min(max(at - 8, 0), len(sequence) - 16)
+        wanted = at - 8 if site_windows == "around" else 16 * (at // 16)
+        start = min(max(wanted, 0), len(sequence) - 16)
         ids = torch.tensor(
             ["ACGT".index(b) + FIRST_BASE for b in sequence[start : start + 16].upper()]
         )
@@ -136,6 +138,19 @@ def test_every_site_by_hand(path, objective):
         kind = "repeat" if sequence[at].islower() else "unique"
         assert row.stratum == (f"{kind}+{name}" if name else kind)
         assert row.cluster_id == f"{chrom}:{start // 64}", number
+
+
+def test_the_first_base_of_a_tiled_window_is_left_out(tmp_path):
+    """A next-token model has nothing to predict it from; positions 17 and 33 begin a window."""
+    lines = [line(chrom, at) for chrom in "13" for at in (16, 17, 18, 33)]
+    sites = str(vcf(tmp_path, lines))
+    tiled = open_task(card(site_windows="tiled"), Around(sites)).windows.windows("test")
+    assert [name.split(":")[1] for name in tiled.example_ids()] == ["16", "18"]
+    assert tiled.starts.tolist() == [0, 16]
+    around = open_task(card(), Around(sites)).windows.windows("test")
+    assert len(around) == 4
+    with pytest.raises(ConfigError, match="unknown site_windows 'middle'"):
+        card(site_windows="middle")
 
 
 def test_views_of_a_study(path):

@@ -17,10 +17,11 @@ from lightning_dna.tasks.audit_parts import (
     with_located,
 )
 from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.chance_relatives import chance_similarity
 from lightning_dna.tasks.leakage import audit_parts, joined_audits
 from lightning_dna.tasks.locations import located_file
 from lightning_dna.tasks.pretraining_overlap import with_pretraining
-from lightning_dna.tasks.relations import LeakageSettings
+from lightning_dna.tasks.relations import LeakageSettings, Relations
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 PARTS = ("train", "test")
@@ -98,6 +99,50 @@ def test_copies_and_conflicts_by_hand(task):
         "similar": 1,
         "clustered": 1,
     }
+
+
+def test_one_strand_by_hand(task):
+    settings = LeakageSettings(k=K, threshold=0.3, both_strands=False)
+    audit = audit_parts("t", task, settings)
+    assert dict(count(audit, "test", "train").counts) == {
+        "copies": 1,
+        "other_strand": 0,
+        "conflicts": 1,
+        "similar": 2,
+        "clustered": 3,
+    }
+    # Of the training part one sequence comes twice as it is, and one on either strand.
+    assert count(audit, "train", "train").counts["copies"] == 1
+
+
+def test_chance_is_what_unrelated_sequences_show():
+    """Shuffled and unrelated sequences of equal composition reach a threshold alike."""
+    rows = {name: [(letters(seed), "0") for seed in range(a, b)] for name, a, b in
+            (("train", 1000, 1400), ("test", 2000, 2600))}  # fmt: skip
+    parts = {name: part(name, some) for name, some in rows.items()}
+    settings = LeakageSettings(k=10, threshold=0.03)
+    found = chance_similarity(parts["test"], "train", Relations.of(parts, settings))
+    unrelated = count(audit_parts("t", parts, settings), "test", "train").share("similar")
+    assert 0.05 < unrelated < 0.95
+    error = np.sqrt(2 * unrelated * (1 - unrelated) / 600)
+    assert abs((found >= 0.03).mean() - unrelated) < 4 * error
+
+
+def test_what_the_note_on_chance_says():
+    # Letters that can be put in one order only: shuffled, they are what they were.
+    repeats = [("AC" * 20, "0"), ("A" * 30, "1"), ("GT" * 19, "0"), ("N" * 40, "0"), ("ACG", "1")]
+    train = part("train", [("AC" * 30, "0"), ("G" * 30, "1")])
+    (note,) = [n for n in audit_parts("t", {"train": train, "test": part("test", repeats)},
+                                      SETTINGS).notes if "shuffled" in n]  # fmt: skip
+    assert note == (
+        "t: with shuffled letters (dinucleotides kept), 66.7% of 3 test sequences are similar to "
+        "one in train, by chance."
+    )
+    short = {"train": train, "test": part("test", repeats[3:])}
+    assert not any("shuffled" in one for one in audit_parts("t", short, SETTINGS).notes)
+    apart = {"train": train, "test": part("test", [(letters(3), "0")] * 40)}
+    notes = audit_parts("t", apart, SETTINGS).notes
+    assert any("at a threshold of 0.005 it would be 0.0%" in one for one in notes)
 
 
 def test_the_table_of_examples(task):

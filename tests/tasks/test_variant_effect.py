@@ -98,6 +98,27 @@ def test_tables(folder):
         assert frame["cluster_id"].tolist() == [str(number // 3) for number in range(11)]
 
 
+def test_controls_are_the_same_scores_of_the_initial_weights(folder):
+    task = open_task(
+        card(scores=("llr", "untrained_llr", "untrained_embedding_l2")), Around(folder)
+    )
+    task.check_checkpoint("a", CONFIG, CHARACTERS)
+    for table, name, sign in (
+        ("untrained_llr", "llr", -1),
+        ("untrained_embedding_l2", "embedding_l2", 1),
+    ):
+        direct = score_variants(
+            task.data.variants, FixedWeights().untrained(), CHARACTERS, length=24, scores=[name]
+        )
+        scores, _ = task.score(candidate(), table)
+        assert set(scores.frame["task"]) == {f"effects/{table}"}
+        np.testing.assert_allclose(scores.frame["score"], sign * direct[name], rtol=1e-5)
+    kmers = Encoding(tokenizer=KmerTokenizer(3, overlapping=True))
+    only_control = open_task(card(scores=("untrained_llr",)), Around(folder))
+    with pytest.raises(ConfigError, match="overlapping 3-mers hide every base several times"):
+        only_control.check_checkpoint("a", replace(CONFIG, vocab_size=96), kmers)
+
+
 def test_an_arm_over_longer_tokens_is_scored_as_far_as_its_tokens_allow(folder):
     class Rows(FixedWeights):
         def model(self) -> LanguageModel:

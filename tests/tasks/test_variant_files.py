@@ -1,6 +1,7 @@
 """Variants from VCF files and tables: what is read, what is left out, what is refused."""
 
 import gzip
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -256,8 +257,20 @@ def test_clusters_and_baselines(tmp_path):
     assert baseline("conservation") == [1.25, 0.5, 1.0, 1.5, 2.0]  # 1.25: the mean of the others
     # Windows of four: ACGT at the start of the chromosome, GTAC... two of four everywhere.
     assert baseline("gc_content") == [0.5] * 5
+    # So every base is as frequent; the fourth variant inserts one.
+    assert baseline("composition") == pytest.approx([0.0, 0.0, 0.0, math.log(4), 0.0])
     with pytest.raises(DataError, match="baseline cadd: no variant has a value"):
         baseline("cadd")
+
+
+def test_composition_by_hand(tmp_path):
+    genome = Genome.from_sequences({"part": "AAAC" * 5})
+    text = "position,ref,alt,label\n8,C,A,0\n9,A,G,1\n"
+    source = VariantSource(chrom="part")
+    variants = read_variants(write(tmp_path, text), genome, source)
+    # Two windows of four with three A and one C each; of every base one more is counted.
+    expected = [math.log(3 / 12) - math.log(7 / 12), math.log(7 / 12) - math.log(1 / 12)]
+    assert BASELINES["composition"](variants, 4, None) == pytest.approx(expected)
 
 
 @pytest.mark.data

@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from lightning_dna.data.canaries import CanaryConfig, CanarySet
+from lightning_dna.data.canary_hosts import CanaryHost
 from lightning_dna.data.encoding import CHARACTERS, Encoding
 from lightning_dna.errors import DataError
 from lightning_dna.genome.fasta import Genome
@@ -135,6 +136,78 @@ def test_a_model_that_says_the_same_of_everything_has_uniform_ranks():
     assert stats.chisquare(counts).pvalue > 0.001
 
 
+@pytest.mark.parametrize("objective", ["masked", "next_token"])
+def test_only_the_columns_that_count_are_added_up(objective, monkeypatch):
+    """Columns 7 to 12 of 21, by hand; a masked model sees all the others."""
+    model = build_model(ModelConfig(**TINY, objective=objective), seed=1).eval()
+    codes, hidden = codes_of(3), torch.zeros(3, 21)
+    ids = torch.from_numpy(np.stack(CHARACTERS.rows([*codes])).astype(np.int64))
+    expected = torch.zeros(3, dtype=torch.float64)
+    asked = model.logits_at
+
+    def spied(inputs, mask, where):
+        log_p = model(inputs).logits.double().log_softmax(-1)
+        if objective == "masked":
+            hidden.add_(inputs == CHARACTERS.tokenizer.mask_id)
+            true = log_p.gather(-1, ids[..., None])[..., 0]
+            expected.sub_((true * where).sum(1))
+        else:
+            hidden[:, 1:].add_(where[:, :-1])  # the base that each place predicts
+            true = log_p[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+            expected.sub_(true[:, 6:12].sum(1))
+        return asked(inputs, mask, where)
+
+    monkeypatch.setattr(model, "logits_at", spied)
+    found = sequence_losses(model, codes, CHARACTERS, mask_fraction=0.15, span=(7, 13))
+    assert hidden.sum(0).tolist() == [0] * 7 + [3] * 6 + [0] * 8
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+    hidden.zero_()
+    expected.zero_()
+    found = sequence_losses(model, codes, CHARACTERS, mask_fraction=0.15, span=(7, 13), passes=2)
+    passes = 6 if objective == "next_token" else 2  # six tokens have a pass each
+    assert (hidden > 0).sum() == 3 * passes
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-5)
+
+
+def test_memory_that_is_bound_to_its_window_is_found_there_and_not_alone(monkeypatch):
+    """A model that knows whole windows by heart, and nothing else."""
+    rng = np.random.default_rng(5)
+    config = CanaryConfig(
+        kinds=("random",), length=16, per_count=40, repetitions=(1,), references=63
+    )
+    canaries = CanarySet(config, Genome.from_sequences({"a": "ACGT" * 50}), ["a"])
+    hosts = {
+        one.name: CanaryHost(
+            codes=codes_of(1, length=40, seed=at)[0], start=int(rng.integers(0, 25))
+        )
+        for at, one in enumerate(canaries.canaries)
+    }
+    learned = {
+        hosts[one.name].holding(one.codes[None])[0].tobytes()
+        for one in canaries.canaries
+        if one.repetitions
+    }
+    spans = set()
+
+    def losses(model, codes, encoding, *, span=None, **_):
+        spans.add(span)
+        return np.array([0.0 if row.tobytes() in learned else rng.gamma(2.0) for row in codes])
+
+    monkeypatch.setattr("lightning_dna.training.canary_losses.sequence_losses", losses)
+    model = build_model(ModelConfig(**TINY), seed=0)
+
+    def exposures(hosts):
+        ranked = rank_canaries(model, canaries, CHARACTERS, mask_fraction=0.15, hosts=hosts)
+        return exposure_table(ranked).groupby("repetitions")["exposure"].mean()
+
+    alone, in_place = exposures(None), exposures(hosts)
+    assert spans == {None, *((host.start, host.start + 16) for host in hosts.values())}
+    chance = null_mean(64)
+    assert in_place[1] == 6.0
+    for group in (in_place[0], alone[0], alone[1]):
+        assert abs(group - chance) < 4 * 1.4 / np.sqrt(40)
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """68 windows of 50 bases to train on, of which canaries will take 39 %, and a little more."""
@@ -205,6 +278,8 @@ def test_a_model_that_memorizes_shows_it_and_an_untrained_one_does_not(toy_run, 
     assert followed["step"].tolist() == [50, 100]
     assert followed["exposure_x32"].iloc[-1] == 6.0
     assert followed["exposure_x0"].between(0, 6).all()
+    assert followed["exposure_in_place_x32"].iloc[-1] > 3  # three bases of twenty are read
+    assert followed["exposure_in_place_x0"].between(0, math.log2(21)).all()
 
 
 def test_an_interrupted_training_with_canaries_has_no_seam(toy_run, small, tmp_path):

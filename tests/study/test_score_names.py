@@ -1,0 +1,23 @@
+"""Names of score files: what is scored again when a card changes, and what is not."""
+
+from dataclasses import replace
+
+from lightning_dna.study.score_names import score_file, task_digest
+from lightning_dna.tasks.card import TaskCard
+from lightning_dna.training.config import FineTuneConfig
+
+CARD = TaskCard(name="v", kind="variant_effect", title="v", files={"variants": "v.csv"})
+
+
+def names(card):
+    digest = task_digest(card, {"variants": "a hash of them"})
+    return {table: score_file(card, digest, table, FineTuneConfig()) for table in card.tables}
+
+
+def test_another_score_of_variants_is_scored_alone():
+    before, after = names(CARD), names(replace(CARD, scores=("untrained_llr", "llr")))
+    assert after["llr"] == before["llr"]
+    assert len({*before.values(), *after.values()}) == 3
+    # As they were named before a card could ask for controls.
+    assert names(replace(CARD, scores=("llr", "embedding_cosine"))) == before
+    assert names(replace(CARD, window_length=64))["llr"] != before["llr"]

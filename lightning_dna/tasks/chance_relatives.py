@@ -79,12 +79,19 @@ def chance_notes(task: str, parts: Mapping[str, AuditPart], relations: Relations
     reached = float(np.quantile(chance, 1 - ALLOWED, method="higher"))
     lowest = (np.floor(reached / _STEP) + 1) * _STEP
     here, there = (float((chance >= one).mean()) for one in (settings.threshold, lowest))
-    offer = (
-        f"; at a threshold of {lowest:.3g} it would be {there:.1%}, and more distant relatives "
-        f"would be found"
-        if lowest < settings.threshold
-        else ""
-    )
+    offer = ""
+    if lowest < settings.threshold:
+        offer = (
+            f"; at a threshold of {lowest:.3g} it would be {there:.1%}, and more distant relatives "
+            f"would be found"
+        )
+    elif here > ALLOWED:
+        better = f"at a threshold of {lowest:.3g} it would be {there:.1%}"
+        offer = (
+            f"; {better if lowest <= 1 else 'no threshold changes that'}. Runs of few letters hold"
+            " the same words after shuffling, so that likeness of such sequences says little of"
+            " common descent"
+        )
     return [
         f"{task}: with shuffled letters (dinucleotides kept), {here:.1%} of {len(chance):,} {last} "
         f"sequences are similar to one in {first}, by chance{offer}."

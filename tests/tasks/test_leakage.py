@@ -136,13 +136,22 @@ def test_what_the_note_on_chance_says():
                                       SETTINGS).notes if "shuffled" in n]  # fmt: skip
     assert note == (
         "t: with shuffled letters (dinucleotides kept), 66.7% of 3 test sequences are similar to "
-        "one in train, by chance."
+        "one in train, by chance; no threshold changes that. Runs of few letters hold the same "
+        "words after shuffling, so that likeness of such sequences says little of common descent."
     )
     short = {"train": train, "test": part("test", repeats[3:])}
     assert not any("shuffled" in one for one in audit_parts("t", short, SETTINGS).notes)
     apart = {"train": train, "test": part("test", [(letters(3), "0")] * 40)}
     notes = audit_parts("t", apart, SETTINGS).notes
     assert any("at a threshold of 0.005 it would be 0.0%" in one for one in notes)
+    # Some words of a run outlive the shuffle, not all: a higher threshold tells them apart.
+    half = {"train": train, "test": part("test", [("AC" * 8 + "C" * 14, "0")] * 40)}
+    low = LeakageSettings(k=K, threshold=0.02)
+    (note,) = [one for one in audit_parts("t", half, low).notes if "shuffled" in one]
+    offered = note.partition("at a threshold of ")[2]
+    assert float(offered.partition(" ")[0]) > low.threshold
+    assert float(offered.partition("it would be ")[2].partition("%")[0]) <= 1.0
+    assert "Runs of few letters" in note
 
 
 def test_the_table_of_examples(task):

@@ -40,6 +40,9 @@ def task_digest(card: TaskCard, data: Mapping[str, Any]) -> str:
         data: What the task says of its data.
     """
     plain = _deciding(card, _FIRST_CARD_FIELDS)
+    # Each way is a table, whose name counts: another way is scored alone, beside those that are
+    # there. The default stands here for all, so that names stay what they were under it.
+    plain["ways"] = [*TaskCard.ways]
     if card.rules.by_window:
         plain.pop("unit", None)  # clusters are put on when scores are read
     return settings.fingerprint(

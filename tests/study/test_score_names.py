@@ -21,3 +21,23 @@ def test_another_score_of_variants_is_scored_alone():
     # As they were named before a card could ask for controls.
     assert names(replace(CARD, scores=("llr", "embedding_cosine"))) == before
     assert names(replace(CARD, window_length=64))["llr"] != before["llr"]
+
+
+def test_another_way_is_scored_alone():
+    files = {part: f"{part}.csv" for part in ("train", "valid", "test")}
+    card = TaskCard(name="c", kind="classification", title="c", files=files)
+    before, after = names(card), names(replace(card, ways=("random", "frozen", "lora")))
+    assert [*before] == ["frozen", "full"]
+    assert after["frozen"] == before["frozen"]
+    assert len({*before.values(), *after.values()}) == 4
+
+
+def test_names_are_those_of_the_tables_that_exist():
+    """Names that a former version gave, with the ways that a card has by itself."""
+    files = {part: f"{part}.csv" for part in ("train", "valid", "test")}
+    card = TaskCard(name="c", kind="classification", title="c", files=files)
+    digest = task_digest(card, {"train": "x"})
+    assert digest == "f402f99dd44f"
+    assert score_file(card, digest, "frozen", FineTuneConfig()) == (
+        "scores/c-frozen-a0101ac7e79f.parquet"
+    )

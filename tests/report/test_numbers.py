@@ -14,7 +14,7 @@ from lightning_dna.report.numbers import (
     p_value,
 )
 
-MODULES = ["numbers", "results", "series", "sections", "wording", "exports"]
+MODULES = ["numbers", "results", "series", "plain_text", "wording", "exports"]
 
 
 @pytest.mark.parametrize("name", MODULES)

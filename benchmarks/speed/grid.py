@@ -97,8 +97,9 @@ def command_cost(*words: str) -> tuple[float, float]:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, used = os.wait4(process.pid, 0)  # of this child alone
-    if status:
-        raise AssertionError(f"{shlex.join(words)} ended with {status}")
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise AssertionError(f"{shlex.join(words)} ended with {process.returncode}")
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 

@@ -389,12 +389,8 @@ def _figure(rows: list[Row]) -> str:
         ("Order", "tokens shared after reversing the splits", "order"),
         ("Markov", "bits per base, order 1", "bits_1"),
     )
-    panels = [
-        Panel(
-            title=title,
-            axis=axis,
-            marks=tuple(_mark(row.method, getattr(row, field)) for row in rows),
-        )
-        for title, axis, field in measures
-    ]
+    panels = []
+    for title, axis, field in measures:
+        marks = tuple(_mark(row.method, getattr(row, field)) for row in rows)
+        panels.append(Panel(title=title, axis=axis, marks=marks))
     return shares(panels, prefix="tokenizers")

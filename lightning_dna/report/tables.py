@@ -176,10 +176,8 @@ def pairs_table(
     columns: list[Column] = []
     one_task = len({task for task, _ in pairs}) == 1
     one_metric = len({metric_title(*pair) for pair in pairs}) == 1 and not one_task
-    if not title:  # what the groups of columns do not say
-        task, metric = pairs[0]
-        title = f"{task_title(task)}." if one_task else ""
-        title = f"{metric_title(task, metric)}." if one_metric else title
+    if not title and (one_task or one_metric):  # what the groups of columns do not say
+        title = f"{task_title(pairs[0][0]) if one_task else metric_title(*pairs[0])}."
     for task, metric in pairs:
         names = [] if one_task else [task_title(task)]
         names += [] if one_metric else [metric_title(task, metric)]

@@ -21,11 +21,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: install
 	$(BIN)/lightning-dna run quickstart --out quickstart --workers 2
 
+# A process for each core, each computing on one thread; a file's tests stay together, as they share their fixtures.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: install
-	$(BIN)/python -m pytest -q -m 'slow or not slow'
+	$(PYTEST) -m 'slow or not slow'
 
 check: install
 	$(BIN)/ruff check .

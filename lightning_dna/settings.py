@@ -27,15 +27,14 @@ OURS = {"set_by": "the program"}
 """Metadata of a field that the program fills in: messages do not offer it to a user."""
 
 # What a parser of Python types says, in the words of a YAML file.
-_PLAIN_WORDS = {
-    "Parser key ": "key ",
-    "Expected a typing.Literal": "Expected one of ",
-    "typing.Literal": "one of ",
-    "<class 'tuple'>": "list",
-    "<class 'int'>": "whole number",
-    "<class 'float'>": "number",
-    "<class 'bool'>": "truth value (true or false)",
-    "<class 'str'>": "text",
+_KIND_WORDS = {
+    "<class 'tuple'>": "a list",
+    "<class 'list'>": "a list",
+    "<class 'dict'>": "a mapping of keys to values",
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a text",
 }
 
 
@@ -206,17 +205,31 @@ def _own_words(message: str) -> str:
     """
     if "any of the Union subtypes" not in message:
         return message
-    said = re.findall(r"^ *- (?!Expected a )(.*)$", message, re.MULTILINE)
+    said = re.findall(r"^ *- (?!Expected a |Problem with given )(.*)$", message, re.MULTILINE)
     return said[0] if len(said) == 1 else message
 
 
 def _plain(message: str) -> str:
-    """Turn jsonargparse's multi-line message into one line about the user's own key."""
-    lines = [line.strip() for line in message.replace("root.", "").splitlines() if line.strip()]
-    text = re.sub(r"Problem with given class_path '[\w.]+': ", "", " ".join(lines))
-    for found, plain in _PLAIN_WORDS.items():
-        text = text.replace(found, plain)
-    return re.sub(r"a tuple with (\d+) elements", r"a list of \1 values", text)
+    r"""Turn jsonargparse's lines about types into one about the user's own key.
+
+    Of nested keys it repeats all, of alternatives every one; the last key and what may stand there
+    say it.
+
+    Example:
+        >>> _plain("Parser key \"root.carve\":\n  - Parser key \"seed\":\n      Expected a <class "
+        ...        "'int'>. Got value: x\n  - Expected a <class 'NoneType'>\nGiven value: {...}")
+        "key 'carve.seed' holds x; expected a whole number."
+    """
+    path = ".".join(re.findall(r'Parser key "([^"]+)"', message)).removeprefix("root.")
+    innermost = message[message.rfind("Parser key") :]
+    kinds = re.findall(r"Expected an? (<class '[\w.]+'>|tuple with \d+ elements)", innermost)
+    value = re.search(r"Got value: (.*)", innermost) or re.search(r"Given value: (.*)", innermost)
+    plain = (re.sub(r"tuple with (\d+) elements", r"a list of \1 values", kind) for kind in kinds)
+    wanted = dict.fromkeys(_KIND_WORDS.get(kind, kind) for kind in plain if "None" not in kind)
+    if not (path and wanted and value):
+        return " ".join(message.replace("root.", "").split())
+    quote = "; put it in quotes" if [*wanted] == ["a text"] and value[1][:1] not in "[{" else ""
+    return f"key '{path}' holds {value[1]}; expected {' or '.join(wanted)}{quote}."
 
 
 def _check_keys(kind: type, values: Mapping[str, Any], *, where: str, path: str) -> dict[str, Any]:

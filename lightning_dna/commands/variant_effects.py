@@ -27,7 +27,7 @@ _DEFAULT_WINDOW = 1024
 # Options that a card answers; those that it leaves open are given beside it.
 _OF_FILES = (
     *("variants", "annotation", "columns", "positive", "negative", "shift", "origin", "chrom"),
-    *("header_row", "stars"),
+    *("header_row", "stars", "alleles"),
 )
 
 
@@ -78,6 +78,11 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--origin", metavar="N", help="position of the FASTA's first base, from 1")
     verb.add_argument("--chrom", help="the chromosome that the FASTA's one sequence is part of")
     verb.add_argument("--header-row", metavar="N", help="line of the column names (default: 1)")
+    verb.add_argument(
+        "--alleles",
+        choices=("ref_alt", "either"),
+        help="what the columns ref and alt hold; either: the genome says which is REF",
+    )
     verb.add_argument("--stars", metavar="N", help="fewest review stars of a ClinVar record")
     verb.add_argument(
         "--baselines",
@@ -187,6 +192,8 @@ def _of_options(options: argparse.Namespace) -> "TaskCard":
             source[field] = _whole(text, f"--{field.replace('_', '-')}")
     if options.shift is not None:
         source["shift"] = int(number(options.shift, "--shift"))
+    if options.alleles is not None:
+        source["alleles"] = options.alleles
     for field in ("positive", "negative"):
         if getattr(options, field):
             source[field] = tuple(split_list(getattr(options, field)))

@@ -152,10 +152,11 @@ class TaskCard:
             window is of); its ``files`` name one FASTA file for each species.
         variants: How to read the file ``variants`` of a task of kind ``variant_effect``; its
             ``files`` may also hold ``genome`` (FASTA; default: the study's) and ``annotation``.
-        scores: Which scores of a variant are tables: ``llr``, ``unmasked_llr``,
-            ``embedding_cosine``, ``embedding_l2``, ``embedding_cosine_mean``,
-            ``embedding_l2_mean``. ``untrained_llr``, ``untrained_embedding_cosine`` and
-            ``untrained_embedding_l2`` are controls: the same of every arm's initial weights.
+        scores: Which scores of a variant are tables: ``llr``, ``abs_llr``,
+            ``unmasked_llr``, ``embedding_cosine``, ``embedding_l2``, ``embedding_cosine_mean``,
+            ``embedding_l2_mean``. ``untrained_llr``, ``untrained_abs_llr``,
+            ``untrained_embedding_cosine`` and ``untrained_embedding_l2`` are controls: the same of
+            every arm's initial weights.
         simulated: Name of the simulated task.
         n_train: Simulated training examples.
         n_valid: Simulated validation examples.

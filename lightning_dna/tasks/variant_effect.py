@@ -131,5 +131,5 @@ class VariantEffectTask(Task):
 
 
 def damaging(name: str, values: Floats) -> Floats:
-    """Turn a score so that greater means more damaging: ratios change their sign."""
-    return -values if name.endswith("llr") else values
+    """Turn a score so that greater means more damaging: ratios change their sign, not sizes."""
+    return -values if name in ("llr", "unmasked_llr") else values

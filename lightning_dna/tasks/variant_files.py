@@ -28,6 +28,7 @@ _STARS = (
     ("criteria_provided", 1),
 )
 _LETTERS = frozenset("ACGTU")
+_NEITHER = "neither allele is that of the genome"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,11 @@ def read_variants(
     """
     names = _names(genome, source)
     vcf = is_vcf(path)
+    if vcf and source.alleles != "ref_alt":
+        raise ConfigError(
+            f"variants.alleles is '{source.alleles}', and {path} is a VCF file, which says which "
+            f"allele is REF; leave it out."
+        )
     if vcf:
         check_contigs(read_vcf_header(path), {} if source.origin > 1 else names, path)
     rows = vcf_rows(path, source) if vcf else table_rows(path, source, labelled=labelled)
@@ -120,6 +126,7 @@ def read_variants(
         variant = _variant(row, known, genome, source, left, path)
         if variant is not None:
             variants.append(variant)
+    _check_alleles(left, len(found), path)
     if not variants:
         reasons = "; ".join(f"{count} {why}" for why, count in left.items()) or "the file is empty"
         raise DataError(f"{path}: no variant is left to score: {reasons}.")
@@ -201,13 +208,21 @@ def _variant(
     if row.ref == row.alt:
         left["ALT equals REF"] += 1
         return None
-    name = row.roles.get("id") or f"{row.chrom}:{row.position + 1}:{row.ref}:{row.alt}"
+    ref, alt = row.ref, row.alt
+    if source.alleles == "either":
+        there = [allele for allele in (ref, alt) if _stands(genome, chrom, start, allele)]
+        if not there:
+            left[_NEITHER] += 1
+            return None
+        if max(there, key=len) == alt:
+            ref, alt = alt, ref
+    name = row.roles.get("id") or f"{row.chrom}:{row.position + 1}:{ref}:{alt}"
     values = [_number(row.roles.get(role, ""), f"{path}, line {row.line}") for role in VALUE_ROLES]
     return Variant(
         chrom=chrom,
         start=start,
-        ref=row.ref,
-        alt=row.alt,
+        ref=ref,
+        alt=alt,
         name=name,
         label=UNLABELLED,
         cluster=row.roles.get("cluster", ""),
@@ -236,11 +251,11 @@ def _with_labels(
     path: Path,
 ) -> list[Variant]:
     """Give the variants their labels; leave out those without where labels are needed."""
-    texts = {(row.line, row.alt): row.roles.get("label", "") for row in rows}
+    texts = {(row.line, frozenset((row.ref, row.alt))): row.roles.get("label", "") for row in rows}
     classes = dict.fromkeys(source.negative, 0) | dict.fromkeys(source.positive, 1)
     found: list[Variant] = []
     for variant in variants:
-        text = texts[variant.line, variant.alt].removesuffix(".0")
+        text = texts[variant.line, frozenset((variant.ref, variant.alt))].removesuffix(".0")
         label = classes.get(text, classes.get(text.lower(), UNLABELLED))
         if label == UNLABELLED and labelled:
             left["label is neither positive nor negative"] += 1
@@ -262,6 +277,28 @@ def codes_of(letters: str) -> Codes:
     """Return the base codes of an allele."""
     codes: Codes = np.bitwise_and(encode(letters), np.uint8(CODE_BITS))
     return codes
+
+
+def _stands(genome: Genome, chrom: str, start: int, allele: str) -> bool:
+    """Tell whether the genome has an allele at a place."""
+    end = start + len(allele)
+    if end > genome.lengths[chrom]:
+        return False
+    return np.array_equal(genome.codes(chrom, start, end), codes_of(allele))
+
+
+def _check_alleles(left: Counter[str], rows: int, path: Path) -> None:
+    """Refuse a file of which the genome has neither allele too often.
+
+    Raises:
+        DataError: If more than a tenth of the rows are so; of another assembly a half would be.
+    """
+    if 10 * left[_NEITHER] > rows:
+        raise DataError(
+            f"{path}: of {left[_NEITHER]} of {rows} variants the genome has neither allele. Is the "
+            f"file of another assembly, or variants.shift, variants.zero_based or variants.origin "
+            f"wrong?"
+        )
 
 
 def _check_reference(variants: Sequence[Variant], genome: Genome, path: Path) -> None:

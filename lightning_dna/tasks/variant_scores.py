@@ -14,6 +14,9 @@ returned too. Positive log-likelihood ratios mean that the model finds ALT more 
   adds. Such values are comparable among variants of one kind and length, less so beyond.
 - next token: ln P of the whole window with ALT less that with REF. Windows are equally long.
 
+``abs_llr`` is its size, whichever allele is the likelier one: for effects that have no direction,
+such as those on accessibility.
+
 ``unmasked_llr`` (masked models over bases, one base for another): as ``llr``, with REF visible.
 
 ``embedding_cosine`` and ``embedding_l2`` are distances between the last hidden states of the two
@@ -39,7 +42,7 @@ from lightning_dna.models.config import ModelConfig
 from lightning_dna.models.language_model import LanguageModel
 from lightning_dna.tasks.token_marginals import BaseMarginals, token_log_probabilities
 from lightning_dna.tasks.variant_files import VariantSet
-from lightning_dna.tasks.variant_source import VariantScore
+from lightning_dna.tasks.variant_source import VariantScore, signed_scores
 from lightning_dna.tasks.variant_windows import FLANK, Allele, Pair, pair_of
 from lightning_dna.tokenizers.base import Ids
 from lightning_dna.training.sequences import padded_rows
@@ -48,6 +51,7 @@ Floats = npt.NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
 
 TOKENS_PER_BATCH = 16_384
+_PARTS = ("", "_forward", "_reverse")
 _CHUNK = 256  # variants taken up together: their windows exist at the same time
 
 
@@ -85,7 +89,8 @@ def check_scores(
             f"{where}: unmasked_llr is of masked models over single bases; leave it out of the "
             f"scores, llr is defined for every model."
         )
-    if "llr" in scores and not config.causal and not encoding.by_base:
+    ratios = "llr" in signed_scores(scores)
+    if ratios and not config.causal and not encoding.by_base:
         BaseMarginals(encoding.tokenizer)
 
 
@@ -114,7 +119,8 @@ def score_variants(
 
     Returns:
         For each score its mean over the strands under its own name, and the parts under
-        ``NAME_forward`` and ``NAME_reverse``; each of shape ``(variants,)``.
+        ``NAME_forward`` and ``NAME_reverse``; each of shape ``(variants,)``. ``abs_llr`` is the
+        size of the mean ``llr``, not the mean of the strands' sizes.
 
     Raises:
         ConfigError: If the model cannot give a score.
@@ -122,6 +128,7 @@ def score_variants(
     """
     check_scores(scores, model.config, encoding, where="the model")
     reader = _Reader(model, encoding, torch.device(device))
+    signed = signed_scores(scores)
     parts: dict[str, list[Floats]] = {}
     with tqdm(total=len(variants), desc=label, unit="variant", disable=not progress) as bar:
         for first in range(0, len(variants), _CHUNK):
@@ -131,11 +138,11 @@ def score_variants(
                 ("forward", forward),
                 ("reverse", [pair.turned() for pair in forward]),
             ):
-                for name, values in reader.scores(pairs, scores).items():
+                for name, values in reader.scores(pairs, signed).items():
                     parts.setdefault(f"{name}_{strand}", []).append(values)
             bar.update(len(chunk))
     columns = {name: np.concatenate(values) for name, values in parts.items()}
-    means = {name: (columns[f"{name}_forward"] + columns[f"{name}_reverse"]) / 2 for name in scores}
+    means = {name: (columns[f"{name}_forward"] + columns[f"{name}_reverse"]) / 2 for name in signed}
     for name, values in means.items():
         wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
@@ -143,7 +150,9 @@ def score_variants(
                 f"{name} of variant '{variants.variants[wrong[0]].name}' is not finite; did the "
                 f"training of this model diverge? Look at its curves."
             )
-    return means | columns
+    found = means | columns
+    found |= {f"abs_{name}": abs(values) for name, values in found.items() if name[:3] == "llr"}
+    return {f"{name}{part}": found[f"{name}{part}"] for part in _PARTS for name in scores}
 
 
 class _Reader:

@@ -11,13 +11,17 @@ from lightning_dna.errors import ConfigError, unknown_name
 
 VariantScore = Literal[
     "llr",
+    "abs_llr",
     "unmasked_llr",
     "embedding_cosine",
     "embedding_l2",
     "embedding_cosine_mean",
     "embedding_l2_mean",
 ]
-ControlScore = Literal["untrained_llr", "untrained_embedding_cosine", "untrained_embedding_l2"]
+ControlScore = Literal[
+    "untrained_llr", "untrained_abs_llr", "untrained_embedding_cosine", "untrained_embedding_l2"
+]
+Alleles = Literal["ref_alt", "either"]
 CardScore = VariantScore | ControlScore
 SCORES: tuple[VariantScore, ...] = get_args(VariantScore)
 CONTROL_SCORES: tuple[ControlScore, ...] = get_args(ControlScore)
@@ -38,6 +42,16 @@ def trained_scores(names: Sequence[CardScore]) -> tuple[VariantScore, ...]:
         ('llr',)
     """
     return tuple(name for name in names if name in SCORES)
+
+
+def signed_scores(names: Sequence[VariantScore]) -> tuple[VariantScore, ...]:
+    """Return the scores that a model is asked for: of a size the score that it is the size of.
+
+    Example:
+        >>> signed_scores(["abs_llr", "embedding_l2", "llr"])
+        ('llr', 'embedding_l2')
+    """
+    return tuple(dict.fromkeys("llr" if name == "abs_llr" else name for name in names))
 
 
 def read_control(name: CardScore) -> tuple[VariantScore, bool]:
@@ -72,6 +86,10 @@ class VariantSource:
         positive: Labels that count as 1; by default ``1``.
         negative: Labels that count as 0; by default ``0``. Rows with other labels are left out and
             counted.
+        alleles: What the columns ``ref`` and ``alt`` of a table hold: those (``ref_alt``), or two
+            alleles of which ``either`` may be the genome's, as in tables of association studies.
+            The one that the genome has becomes REF, the longer one if it has both; rows of which
+            it has neither are left out and counted, and refused if they are more than a tenth.
         keep: Column (or INFO key) to the values of which one must stand there.
         stars: Fewest review stars that a ClinVar record must have, 0 to 4 (from CLNREVSTAT).
         block: Where the card's unit is ``cluster`` and no column gives clusters, variants in one
@@ -90,6 +108,7 @@ class VariantSource:
     origin: int = 1
     positive: tuple[str, ...] = ("1",)
     negative: tuple[str, ...] = ("0",)
+    alleles: Alleles = "ref_alt"
     keep: dict[str, tuple[str, ...]] | None = None
     stars: int = 0
     block: int = 10_000

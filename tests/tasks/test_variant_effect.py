@@ -98,6 +98,26 @@ def test_tables(folder):
         assert frame["cluster_id"].tolist() == [str(number // 3) for number in range(11)]
 
 
+def test_sizes_of_ratios_keep_their_sign(folder):
+    names = ("abs_llr", "llr", "untrained_abs_llr")
+    task = open_task(card(scores=names), Around(folder))
+    task.load()
+    sizes, signed, control = (task.score(candidate(), name)[0].frame["score"] for name in names)
+    np.testing.assert_allclose(sizes, abs(signed), rtol=1e-6)
+    assert (signed > 0).any()
+    assert (signed < 0).any()
+    assert abs(sizes - control).max() > 1e-3
+    given = task.data.variants
+    both = score_variants(
+        given, FixedWeights().model(), CHARACTERS, length=24, scores=["abs_llr", "embedding_l2"]
+    )
+    parts = ("", "_forward", "_reverse")
+    assert [*both] == [f"{name}{part}" for part in parts for name in ("abs_llr", "embedding_l2")]
+    # The size of the mean over the strands, not the mean of their sizes.
+    apart = (both["abs_llr_forward"] + both["abs_llr_reverse"]) / 2
+    assert (both["abs_llr"] < apart - 1e-6).any()
+
+
 def test_controls_are_the_same_scores_of_the_initial_weights(folder):
     task = open_task(
         card(scores=("llr", "untrained_llr", "untrained_embedding_l2")), Around(folder)

@@ -141,6 +141,73 @@ def test_rows_to_keep(tmp_path, genome):
     assert found.notes == ("1 variant(s) of variants.csv left out: gene is none of a.",)
 
 
+def test_either_allele_may_be_that_of_the_genome(tmp_path, genome):
+    # The genome has ACGTAC: at base 2 the second allele, at 3 both (the longer one is REF), at 5
+    # the first; at 6 neither.
+    text = "allele1,allele2,pos,chrom,label\nT,C,2,1,-1\nG,GT,3,1,1\na,g,5,1,1.0\nG,T,6,1,1\n"
+    text += "".join(f"{SEQUENCE[at]},N,{at + 1},1,0\n" for at in range(10))  # not ACGT: left out
+    source = VariantSource(
+        columns={"ref": "allele1", "alt": "allele2", "position": "pos"},
+        alleles="either",
+        negative=("-1",),
+    )
+    found = read_variants(write(tmp_path, text), genome, source)
+    assert short(found) == [
+        ("chr1", 1, "C", "T", 0), ("chr1", 2, "GT", "G", 1), ("chr1", 4, "A", "G", 1),
+    ]  # fmt: skip
+    assert [one.name for one in found.variants] == ["1:2:C:T", "1:3:GT:G", "1:5:A:G"]
+    assert "1 variant(s) of variants.csv left out: neither allele is that of the genome." in (
+        found.notes
+    )
+    many = text + "G,T,6,1,0\n" * 2
+    with pytest.raises(DataError, match=r"of 3 of 16 variants the genome has neither allele. Is"):
+        read_variants(write(tmp_path, many), genome, source)
+    path = write(tmp_path, CLINVAR, "c.vcf")
+    with pytest.raises(ConfigError, match="a VCF file, which says which allele is REF"):
+        read_variants(path, genome, source)
+
+
+def dart_table(name: str, tmp_path: Path) -> VariantSet:
+    """Read a few rows in the columns that DART-Eval publishes, by the shipped card."""
+    chosen = load_card(name)
+    folder = tmp_path / "root"
+    letters = dict.fromkeys(("chr1", "chr2"), SEQUENCE)
+    for part, text in (
+        ("variants", (DART_CAQTL if "caqtl" in name else DART_DSQTL).replace(" ", "\t")),
+        ("genome", "".join(f">{chrom}\n{bases}\n" for chrom, bases in letters.items())),
+    ):
+        path = folder / chosen.files[part]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    data = VariantData(
+        chosen, tasks_root=folder, genome=lambda: pytest.fail("the card has one"), length=24
+    )
+    return data.variants
+
+
+DART_CAQTL = """chr_hg38 pos_hg38 allele1 allele2 beta IsUsed in_peaks label
+chr1 6 C T 0.5 True True True
+chr1 7 A G 0.1 True True False
+chr2 8 C T 0.2 True True False
+chr2 9 A G 0.3 True False True
+chr2 10 C T 0.3 False True True
+"""
+DART_DSQTL = """var.chrom var.pos var.allele1 var.allele2 var.isused var.label obs.estimate
+chr1 6 C T 1 1 0.5
+chr1 7 A G 1 -1
+chr2 8 C T True -1
+chr2 9 A G 0 1 0.4
+""".replace("-1\n", "-1 NA\n")
+
+
+@pytest.mark.parametrize("name", ["dart-caqtl-african", "dart-dsqtl-yoruban"])
+def test_the_tables_of_dart_eval(tmp_path, name):
+    found = dart_table(name, tmp_path)
+    assert short(found) == [
+        ("chr1", 5, "C", "T", 1), ("chr1", 6, "G", "A", 0), ("chr2", 7, "T", "C", 0),
+    ]  # fmt: skip
+
+
 HEAD = "chrom,position,ref,alt,label\n"
 
 

@@ -320,7 +320,7 @@ class TestNames:
             ),
             (
                 "length_schedule={kind: stages, stages: [[16]]}",
-                ('"length_schedule.stages"', "a list of 2 values", "[16]"),
+                ("'length_schedule.stages'", "a list of 2 values", "[16]"),
             ),
             ("length_schedule={long_windows: truncate}", ("kind 'fixed'", "any kind but fixed")),
         ],

@@ -60,6 +60,7 @@ LIGHT_FILES = (
     "data/archives.py",
     "data/audit.py",
     "data/download.py",
+    "data/download_lock.py",
     "data/remote_source.py",
     "data/config.py",
     "data/windows.py",

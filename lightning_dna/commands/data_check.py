@@ -52,20 +52,24 @@ def pages(options: argparse.Namespace) -> Iterator[str]:
     from lightning_dna.errors import DataError, LightningDNAError
     from lightning_dna.tasks.card import load_card
     from lightning_dna.tasks.file_check import read_task
-    from lightning_dna.tasks.suites import files_of, load_suite
+    from lightning_dna.tasks.suites import TaskFiles, files_of, load_suite
 
     cards = [load_card(options.suite)] if _is_card(options.suite) else load_suite(options.suite)
-    states = [files_of(card, options.tasks_root) for card in cards]
+    states: list[TaskFiles] = []
     wrong = []
-    for files in states:
+    yield f"{'files':<9} task  what is missing or wrong"
+    for card in cards:
         found: tuple[str, ...] = ()
-        if options.read and files.card.files and not files.missing:
-            try:
-                found = read_task(files.card, options.tasks_root)
-            except LightningDNAError as error:
-                wrong.append(files.card.name)
-                yield f"{'wrong':<9} {files.card.name}  {error}"
-                continue
+        try:
+            files = files_of(card, options.tasks_root)
+            if options.read and card.files and not files.missing:
+                found = read_task(card, options.tasks_root)
+        except LightningDNAError as error:
+            wrong.append(card.name)
+            states.append(TaskFiles(card=card, found={}, missing={}))
+            yield f"{'wrong':<9} {card.name}  {error}"
+            continue
+        states.append(files)
         yield "\n".join([_line(files), *(f"{'':<9} {line}" for line in found)])
     yield "\n".join(["", *_summary(states, wrong)])
     lacking = [files.card.name for files in states if files.missing]
@@ -109,7 +113,8 @@ def _summary(states: "list[TaskFiles]", wrong: list[str]) -> list[str]:
     if wrong:
         lines.append(f"`run` stops before training at a wrong file: {', '.join(wrong)}.")
     if lacking:
-        lines.append("`run` stops before training; with --set suite_missing=skip it runs those.")
+        skips = "; with --set suite_missing=skip it runs those" if runs else ""
+        lines.append(f"`run` stops before training{skips}.")
     if carved:
         lines.append(
             f"{carved} lack only their training file: --set suite_missing=carve also runs them, on "

@@ -15,6 +15,7 @@ Examples:
   lightning-dna data get                        what can be fetched
   lightning-dna data get gue --to data          then `run ... --set tasks_root=data`
   lightning-dna data get ./my-source.yaml --to data
+  lightning-dna data get gue --to data --again  the publishers changed a file, or one is damaged
 An interrupted download goes on where it broke off. Files are kept in a cache
 ($XDG_CACHE_HOME or ~/.cache, then lightning_dna/downloads): a second folder needs no network.
 """
@@ -41,6 +42,11 @@ def add_command(
         metavar="FOLDER",
         help="folder of the data, the tasks_root of recipes (default: ./data)",
     )
+    verb.add_argument(
+        "--again",
+        action="store_true",
+        help="fetch every file anew, and record its checksum where the source names none",
+    )
     verb.set_defaults(verb=answer, subcommand=run)
 
 
@@ -51,15 +57,20 @@ def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
         Text for stdout, and no files: there may be thousands.
 
     Raises:
-        ConfigError: If there is no such source.
+        ConfigError: If there is no such source, or something is to be fetched again but not named.
         DataError: If a file cannot be had, or is not what it should be.
     """
     from lightning_dna.data.remote_source import get_source, listing, load_source
+    from lightning_dna.errors import ConfigError
 
     if options.name is None:
+        if options.again:
+            raise ConfigError(
+                "--again fetches a source anew; name it, as in `data get gue --again`."
+            )
         return listing(), ()
     source = load_source(options.name)
-    lines, written = get_source(source, options.to, bar=_bar)
+    lines, written = get_source(source, options.to, again=options.again, bar=_bar)
     if source.licence:
         lines.append(f"Licence: {source.licence}.")
     if source.citation:

@@ -1,14 +1,17 @@
 """Archives unpacked so that nothing can be written outside of the folder that was named."""
 
+import bz2
+import gzip
+import lzma
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol
 
 from lightning_dna import atomic
 from lightning_dna.data.download import check_space
@@ -16,7 +19,22 @@ from lightning_dna.errors import DataError
 
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _LITTER = ("__MACOSX", ".DS_Store")  # what some systems add to the archives they write
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError)
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError)
+_DAMAGE = (*_BROKEN, OSError, RuntimeError)
+_BLOCK = 1 << 20
+
+
+class _Readable(Protocol):
+    """What packed files and members of archives have in common."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+_PACKED: dict[str, Callable[[Path], AbstractContextManager[_Readable]]] = {
+    ".gz": gzip.GzipFile,
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +55,69 @@ def is_archive(name: str) -> bool:
     return name.endswith(_ENDINGS)
 
 
+def check_whole(path: Path, name: str) -> None:
+    """Refuse a file that is empty, or is packed or an archive and breaks off or is damaged.
+
+    Args:
+        path: The file.
+        name: Its name, whose ending tells how it is packed; other files need only hold something.
+
+    Raises:
+        DataError: If it has no bytes, or cannot be read to its end.
+    """
+    if not path.stat().st_size:
+        raise DataError(f"{name} has 0 bytes.")
+    if is_archive(name):
+        try:
+            _read_archive(path)
+        except _DAMAGE as error:
+            raise _damaged(name, error) from error
+        return
+    packed = _PACKED.get(PurePosixPath(name).suffix)
+    if packed is None:
+        return
+    try:
+        with packed(path) as file:
+            _read_on(file)
+    except _DAMAGE as error:
+        ending = PurePosixPath(name).suffix
+        raise DataError(f"{name} is not a whole {ending} file ({_reason(error)}).") from error
+
+
+def _read_archive(path: Path) -> None:
+    """Read every member; an archive has at least one."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as packed:
+            found = any(not row.is_dir() for row in packed.infolist())
+            for row in packed.infolist():
+                if not row.flag_bits & 1:  # one under a password cannot be read, whole or not
+                    with packed.open(row) as file:
+                        _read_on(file)
+    else:
+        with tarfile.open(path) as packed_tar:
+            found = any(not entry.isdir() for entry in packed_tar.getmembers())
+            _check_end(packed_tar)
+    if not found:
+        raise EOFError("it holds no files")
+
+
+def _check_end(packed: tarfile.TarFile) -> None:
+    """Refuse a tar archive that was cut between two members: it then lacks the empty last block."""
+    file = packed.fileobj
+    if file is not None:
+        file.seek(packed.offset)
+        block = file.read(tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE or any(block):
+            raise EOFError("it breaks off after a member")
+        _read_on(file)
+
+
+def _read_on(file: _Readable) -> None:
+    """Read a file to its end, where the checksum of what is packed lies."""
+    while file.read(_BLOCK):
+        pass
+
+
 def unpack(archive: Path, folder: Path, *, rename: Mapping[str, str] | None = None) -> list[Path]:
     """Unpack a zip or tar archive, file by file, each written whole or not at all.
 
@@ -55,7 +136,7 @@ def unpack(archive: Path, folder: Path, *, rename: Mapping[str, str] | None = No
     try:
         members = _members(archive)
     except _DAMAGE as error:
-        raise _damaged(archive, error) from error
+        raise _damaged(str(archive), error) from error
     targets = {member.name: _target(archive, member.name, rename or {}) for member in members}
     folder.mkdir(parents=True, exist_ok=True)
     check_space(folder, sum(member.size for member in members), what=archive.name)
@@ -87,6 +168,7 @@ def _members(archive: Path) -> list[_Member]:
                 if not entry.isfile():
                     raise _unsafe(archive, entry.name, "is a link or a device")
                 found.append(_Member(name=entry.name, size=entry.size))
+            _check_end(packed_tar)
     return [
         row for row in found if not any(part in _LITTER for part in PurePosixPath(row.name).parts)
     ]
@@ -131,15 +213,19 @@ def _contents(archive: Path, names: set[str]) -> Iterator[tuple[str, IO[bytes]]]
 def _copy(archive: Path, source: IO[bytes], file: IO[bytes]) -> None:
     """Copy a member; what it cannot be read for is damage of the archive."""
     try:
-        shutil.copyfileobj(source, file, 1 << 20)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise _damaged(archive, error) from error
+        shutil.copyfileobj(source, file, _BLOCK)
+    except _BROKEN as error:
+        raise _damaged(str(archive), error) from error
 
 
-def _damaged(archive: Path, error: Exception) -> DataError:
+def _damaged(archive: str, error: Exception) -> DataError:
     """Build the error for an archive that cannot be read."""
-    reason = " ".join(str(error).split())
-    return DataError(f"{archive} is not a whole zip or tar archive ({reason}).")
+    return DataError(f"{archive} is not a whole zip or tar archive ({_reason(error)}).")
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _unsafe(archive: Path, name: str, why: str) -> DataError:

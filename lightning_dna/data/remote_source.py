@@ -1,11 +1,11 @@
 """Data sources: YAML files that say where published data lie, and the cache that they come through.
 
 Every file goes through a cache, so that a second folder, or a machine without a network, gets it
-from there. Where a source names no checksum, the one of the first download is recorded beside the
-data and compared from then on.
+from there; what is in the cache counts for the address that it came from. Where a source names no
+checksum, the file must be readable to its end; then the checksum of the first download is recorded
+beside the data and compared from then on.
 """
 
-import json
 import os
 import re
 import shutil
@@ -13,13 +13,20 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lightning_dna import atomic, catalog
-from lightning_dna.data.archives import is_archive, unpack
-from lightning_dna.data.download import Patience, Progress, fetch, set_aside, sha256_of
+from lightning_dna.data.archives import check_whole, is_archive, unpack
+from lightning_dna.data.download import (
+    Patience,
+    Progress,
+    fault_of_address,
+    fetch,
+    set_aside,
+    sha256_of,
+)
+from lightning_dna.data.download_lock import OWN_NAMES, DownloadLock, digest_of
 from lightning_dna.errors import ConfigError, DataError, unknown_name
 from lightning_dna.settings import build, load_yaml
 
@@ -57,14 +64,17 @@ class RemoteFile:
     rename: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ConfigError(f"url is '{self.url}'; only http and https are fetched.")
+        wrong = fault_of_address(self.url)
+        if wrong is not None:
+            raise ConfigError(f"url is '{self.url}'; {wrong}")
         for field in ("path", "into"):
             place = PurePosixPath(getattr(self, field))
             if place.is_absolute() or ".." in place.parts:
                 raise ConfigError(f"{field} is '{place}'; give one below the folder of the data.")
         if not PurePosixPath(self.path).name:
             raise ConfigError("path is empty; give the file a name.")
+        if str(PurePosixPath(self.path)) in OWN_NAMES:
+            raise ConfigError(f"path is '{self.path}', which the cache needs; choose another name.")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise ConfigError(f"sha256 is '{self.sha256}'; expected 64 hexadecimal digits.")
         if self.unpack and not is_archive(self.path):
@@ -147,6 +157,7 @@ def get_source(
     folder: Path,
     *,
     cache: Path | None = None,
+    again: bool = False,
     patience: Patience | None = None,
     bar: Bar | None = None,
 ) -> tuple[list[str], list[Path]]:
@@ -156,6 +167,8 @@ def get_source(
         source: The source.
         folder: Folder of the data.
         cache: Folder of the cache; default: `cache_folder`.
+        again: Fetch every file, whatever the cache holds, and record its checksum anew where the
+            source names none.
         patience: How often to try again.
         bar: Makes a progress bar for one file.
 
@@ -172,9 +185,10 @@ def get_source(
     written: list[Path] = []
     try:
         with FileLock(place / "lock", timeout=0):
-            lock = _Lock(source, place, folder)
+            lock = DownloadLock(source.name, place, folder)
+            getting = _Getting(place, folder, lock, again, patience, bar)
             for file in source.files:
-                line, new = _bring(file, place, folder, lock, patience, bar)
+                line, new = _bring(file, getting)
                 lines.append(line)
                 written += new
     except Timeout as error:
@@ -184,128 +198,102 @@ def get_source(
     return [*lines, lock.remark()], written
 
 
-class _Lock:
-    """The checksums seen so far, beside the data and in the cache."""
+@dataclass(frozen=True)
+class _Getting:
+    """What one call of `get_source` brings its files with."""
 
-    def __init__(self, source: DataSource, place: Path, folder: Path) -> None:
-        self.path = folder / f"{source.name}.lock.json"
-        self._own = place / "lock.json"
-        self.files: dict[str, dict[str, Any]] = {**self._read(self._own), **self._read(self.path)}
-        self._unpacked: dict[str, dict[str, Any]] = self._read(self.path)
-        self.first: list[str] = []
-
-    @staticmethod
-    def _read(path: Path) -> dict[str, dict[str, Any]]:
-        """Read the record of a folder; a new folder has none."""
-        if not path.is_file():
-            return {}
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return {str(name): dict(row) for name, row in content["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{path} is damaged ({error}); remove it, and the files are recorded anew."
-            ) from error
-
-    def expected(self, file: RemoteFile) -> str | None:
-        """Return the checksum that a file must have: its source's, else the first one seen."""
-        if file.sha256 is not None:
-            return file.sha256
-        row = self.files.get(file.path, {})
-        return str(row["sha256"]) if row.get("url") == file.url and "sha256" in row else None
-
-    def unpacked(self, file: RemoteFile, sha256: str) -> list[str] | None:
-        """Return the files that were unpacked here from this very archive, if they were."""
-        row = self._unpacked.get(file.path, {})
-        return list(row["unpacked"]) if row.get("sha256") == sha256 and "unpacked" in row else None
-
-    def record(self, file: RemoteFile, sha256: str, size: int, unpacked: list[str] | None) -> None:
-        """Record a file that is in its place."""
-        row: dict[str, Any] = {"url": file.url, "sha256": sha256, "bytes": size}
-        if file.sha256 is None and self.expected(file) is None:
-            self.first.append(file.path)
-        self.files[file.path] = row
-        self._unpacked[file.path] = row if unpacked is None else {**row, "unpacked": unpacked}
-        atomic.write_json(self._own, {"files": self.files})
-        atomic.write_json(self.path, {"files": self._unpacked})
-
-    def remark(self) -> str:
-        """Say what was compared with what."""
-        if self.first:
-            return (
-                f"The source names no checksum of {len(self.first)} files: theirs are recorded in "
-                f"{self.path} and compared from now on."
-            )
-        return f"All checksums are as recorded in {self.path} or named by the source."
+    place: Path
+    folder: Path
+    lock: DownloadLock
+    again: bool
+    patience: Patience | None
+    bar: Bar | None
 
 
-def _bring(
-    file: RemoteFile,
-    place: Path,
-    folder: Path,
-    lock: _Lock,
-    patience: Patience | None,
-    bar: Bar | None,
-) -> tuple[str, list[Path]]:
+def _bring(file: RemoteFile, getting: _Getting) -> tuple[str, list[Path]]:
     """Bring one file: from the net or the cache into the cache, and from there into its place."""
-    cached, expected = place / file.path, lock.expected(file)
-    how = "from the cache"
-    found = sha256_of(cached) if cached.is_file() else None
-    if found is not None and expected is not None and found != expected:
-        aside = set_aside(cached, cached)
-        how = f"fetched again; the cache held another file, kept as {aside}"
-        found = None
-    elif found is None:
-        how = "fetched"
+    cached = getting.place / file.path
+    found, how = _in_cache(file, cached, getting)
     if found is None:
-        found = _fetched(file, cached, expected, lock, patience, bar)
+        found = _fetched(file, cached, getting)
     size = cached.stat().st_size
     if file.unpack:
-        return _unpacked(file, cached, folder, lock, found, how)
-    target = folder / file.path
+        return _unpacked(file, cached, getting, found, how)
+    target = getting.folder / file.path
     written = []
     if not (target.is_file() and sha256_of(target) == found):
         with atomic.replacing(target) as temporary:
             shutil.copyfile(cached, temporary)
         written.append(target)
-    lock.record(file, found, size, None)
+    getting.lock.record(file, found, size, None)
     return f"{file.path}  {size:,} bytes, {how}, sha256 {found}", written
 
 
-def _fetched(
-    file: RemoteFile,
-    cached: Path,
-    expected: str | None,
-    lock: _Lock,
-    patience: Patience | None,
-    bar: Bar | None,
-) -> str:
+def _in_cache(file: RemoteFile, cached: Path, getting: _Getting) -> tuple[str | None, str]:
+    """Return the checksum of the file in the cache, if it is the one wanted, and what to say."""
+    if not cached.is_file():
+        return None, "fetched"
+    if getting.again:
+        return None, "fetched again"
+    found, expected = sha256_of(cached), getting.lock.expected(file)
+    if expected is not None and found != expected:
+        aside = set_aside(cached, cached)
+        return None, f"fetched again; the cache held another file, kept as {aside}"
+    if file.sha256 is None and getting.lock.is_of_another_address(file, found):
+        return None, "fetched; the cache held the file of another address"
+    if file.sha256 is None and not getting.lock.known(file, found):
+        try:  # put there by hand, or by a run that was killed before it could record it
+            check_whole(cached, cached.name)
+        except DataError as error:
+            aside = set_aside(cached, cached)
+            raise DataError(
+                f"{cached}: {error} Nothing is recorded, and the file is kept aside as {aside}; "
+                f"run the same command to fetch it from {file.url}."
+            ) from error
+    return found, "from the cache"
+
+
+def _fetched(file: RemoteFile, cached: Path, getting: _Getting) -> str:
     """Fetch one file into the cache; say where an expected checksum comes from if it is not met."""
+    expected = file.sha256 if getting.again else getting.lock.expected(file)
+
+    def check(path: Path) -> None:
+        check_whole(path, cached.name)
 
     def go(progress: Progress | None) -> str:
-        return fetch(file.url, cached, sha256=expected, patience=patience, progress=progress)
+        return fetch(
+            file.url,
+            cached,
+            sha256=expected,
+            check=check if file.sha256 is None else None,
+            patience=getting.patience,
+            progress=progress,
+        )
 
     try:
-        if bar is None:
+        if getting.bar is None:
             return go(None)
-        with bar(file.path) as progress:
+        with getting.bar(file.path) as progress:
             return go(progress)
     except DataError as error:
         if expected is None or file.sha256 is not None or "sha256 found" not in str(error):
             raise
         raise DataError(
-            f"{error} The expected one was recorded on the first download, in {lock.path}; if the "
-            f"publishers changed the file, remove its entry there and in {cached.parent}."
+            f"{error} The expected one was recorded on the first download, in {getting.lock.path} "
+            f"or in {cached.parent}; run the same command with --again to take the new file and "
+            f"record its checksum."
         ) from error
 
 
 def _unpacked(
-    file: RemoteFile, cached: Path, folder: Path, lock: _Lock, sha256: str, how: str
+    file: RemoteFile, cached: Path, getting: _Getting, sha256: str, how: str
 ) -> tuple[str, list[Path]]:
-    """Unpack an archive, unless all of its files are here already."""
-    names, size = lock.unpacked(file, sha256), cached.stat().st_size
+    """Unpack an archive, unless all of its files are here as they were unpacked."""
+    folder, size = getting.folder, cached.stat().st_size
+    names, digest = getting.lock.unpacked(file, sha256) or ([], None)
+    what = f"{len(names)} files"
     written: list[Path] = []
-    if names is None or not all((folder / name).is_file() for name in names):
+    if digest is None or digest_of(folder, names) != digest:
         try:
             written = unpack(cached, folder / file.into, rename=file.rename)
         except DataError as error:
@@ -315,9 +303,13 @@ def _unpacked(
             raise DataError(
                 f"{error} It is kept aside as {aside}; run the same command to fetch it again."
             ) from error
+        what = f"{len(written)} files"
+        if digest is not None:
+            what += " unpacked again, because some were missing or changed"
         names = [path.relative_to(folder).as_posix() for path in written]
-    lock.record(file, sha256, size, names)
-    return f"{file.path}  {size:,} bytes, {how}, {len(names)} files, sha256 {sha256}", written
+        digest = digest_of(folder, names) or ""
+    getting.lock.record(file, sha256, size, (names, digest))
+    return f"{file.path}  {size:,} bytes, {how}, {what}, sha256 {sha256}", written
 
 
 def listing() -> str:

@@ -21,6 +21,9 @@ from lightning_dna.genome.kmers import Integers, Sketches, Values, distinct, kme
 Shares = npt.NDArray[np.float64]
 
 MAX_OCCURRENCES = 2_000
+# Targets that a k-mer is followed to where more than MAX_OCCURRENCES have it: the first ones, the
+# same for all such k-mers of a family, so that its members meet there, however many they are.
+_OF_FREQUENT = 32
 _PAIRS = 1 << 22  # pairs counted together
 _FILTER_BITS = 24
 
@@ -73,7 +76,8 @@ class BestMatches:
             ``(queries,)``, like the others.
         containment: Share of the query's k-mers in that target; NaN without k-mers.
         pooled: Share of the query's k-mers in all targets together.
-        capped: Share of the query's k-mers that were not followed, as they are in too many targets.
+        capped: Share of the query's k-mers that were followed to a few targets only, as too many
+            have them.
     """
 
     target: Integers
@@ -91,9 +95,9 @@ def best_matches(
 ) -> BestMatches:
     """Find for every query the target with the highest containment.
 
-    A k-mer that stands in more than ``max_occurrences`` targets is not followed to them: it counts
-    in the query's size and in ``pooled``, but in no match. Best matches can therefore only be
-    underestimated, and by no more than ``capped``.
+    A k-mer that stands in more than ``max_occurrences`` targets is followed to the first few of
+    them alone. Best matches can therefore only be underestimated, and by no more than ``capped``;
+    of a family of thousands the first members still hold nearly all that the best one does.
 
     Args:
         queries: Sketches of the queries.
@@ -163,14 +167,15 @@ def homology_clusters(
 
     Two sequences are joined if the smaller sketch has ``threshold`` or more of its k-mers in the
     other one. Identical sequences and reverse complements are always together, also without a
-    k-mer. A k-mer that stands in more than ``max_occurrences`` different sequences joins nothing.
+    k-mer. A k-mer that stands in more than ``max_occurrences`` different sequences joins each with
+    the first few of them alone.
 
     Args:
         codes: Base codes of each sequence.
         k: Bases of a k-mer, 2 to 31.
         threshold: Containment from which two sequences are relatives, in (0, 1].
         scaled: Compare one in this many k-mers; 1 compares all.
-        max_occurrences: Most sequences that one k-mer may join.
+        max_occurrences: Most sequences that one k-mer is followed to.
 
     Returns:
         Cluster of each sequence, numbered from 0 by first appearance, shape ``(sequences,)``.
@@ -304,7 +309,7 @@ class _Join:
         n_targets: Number of targets.
         occurrences: Targets that have each k-mer of the queries.
         edges: Where the k-mers of each query begin.
-        capped: K-mers of each query that were not followed.
+        capped: K-mers of each query that were not followed to all targets that have them.
     """
 
     rows: Integers
@@ -347,7 +352,8 @@ def _joins(queries: Sketches, index: _Index, max_occurrences: int) -> Iterator[_
         low, high = queries.offsets[first], queries.offsets[last]
         places, known = _look_up(index.keys, queries.values[low:high])
         counts = np.where(known, np.diff(index.starts)[places] if len(index.keys) else 0, 0)
-        followed = np.where(counts <= max_occurrences, counts, 0)
+        few = min(max_occurrences, _OF_FREQUENT)
+        followed = np.where(counts <= max_occurrences, counts, few)
         edges = queries.offsets[first : last + 1] - low
         yield from _cut(first, edges, places, counts, followed, index)
         first = last

@@ -261,14 +261,39 @@ def labelled_remarks(results: Results) -> tuple[str, ...]:
             "There are too many labelled tasks to show them one by one; every metric of every task,"
             " with its comparisons, is in table.csv. No average over tasks is formed."
         )
-    edges = sum(_at_edge(row) for row in results.tunings)
+    pairs = _rates_of_two(results)
+    judged = [row for row in results.tunings if (row.way, row.arm) not in pairs]
+    edges = sum(_at_edge(row) for row in judged)
     if edges:
         said.append(
-            f"In {edges} of {len(results.tunings)} uses the validation examples chose the smallest"
-            " or the largest value that they could choose from (learning rate, or C of a probe):"
-            " a wider list might have served that arm better."
+            f"In {edges} of {len(judged)} uses the validation examples chose the smallest or the"
+            " largest value that they could choose from (learning rate, or C of a probe): a wider"
+            " list might have served that arm better."
+        )
+    if pairs:
+        ways = listing([*dict.fromkeys(f"'{way}'" for way, _ in sorted(pairs))])
+        said.append(
+            f"For {ways} two learning rates were tried: whether one beyond them would have served"
+            " an arm better is not known."
+        )
+    trained = [row for row in results.tunings if not math.isnan(row.epochs_run)]
+    last = sum(row.best_epoch == row.epochs_run for row in trained)
+    if last:
+        said.append(
+            f"In {last} of {len(trained)} trainings the best epoch was the last that was run:"
+            " longer training might have served that arm better. A baseline that trains longer, or"
+            " chooses among more settings, has had that advantage."
         )
     return tuple(said)
+
+
+def _rates_of_two(results: Results) -> set[tuple[str, str]]:
+    """Return the ways and arms of which no choice of a learning rate could be an inner one."""
+    found: dict[tuple[str, str], set[float]] = {}
+    for row in results.tried:
+        if row.way and not math.isnan(row.lr):
+            found.setdefault((row.way, row.arm), set()).add(row.lr)
+    return {key for key, rates in found.items() if len(rates) == 2}
 
 
 def _at_edge(row: Tuning) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning_dna.errors import ResultsError
 from lightning_dna.report.documents import page_html, page_markdown
 from lightning_dna.report.exports import csv_table, latex_tables
+from lightning_dna.report.gain_table import gain_verdicts
 from lightning_dna.report.labelled_tables import collapsed_verdicts
 from lightning_dna.report.memorization import memorization_files
 from lightning_dna.report.results import Results, load_results
@@ -52,15 +53,19 @@ def build(results: Results) -> dict[str, str]:
     ``report.html`` comes last.
     """
     parts = sections(results)
-    verdicts = [
-        (
-            place(task, metric),
-            verdict_sentence(results, task, metric),
-            reference_sentence(results, task, metric),
-        )
-        for task, metric in results.primary
-        if task not in results.collapsed
-    ] + collapsed_verdicts(results)
+    verdicts = (
+        [
+            (
+                place(task, metric),
+                verdict_sentence(results, task, metric),
+                reference_sentence(results, task, metric),
+            )
+            for task, metric in results.primary
+            if task not in results.collapsed
+        ]
+        + collapsed_verdicts(results)
+        + gain_verdicts(results)
+    )
     files = {
         f"figures/{drawing.name}.svg": drawing.svg for part in parts for drawing in part.drawings
     }

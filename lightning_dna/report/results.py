@@ -134,6 +134,7 @@ class Results:
     tunings: tuple[Tuning, ...] = ()
     tried: tuple[TriedRate, ...] = ()
     drops: tuple[SplitDrop, ...] = ()
+    gains: tuple[Difference, ...] = ()
 
     @cached_property
     def _estimates(self) -> dict[tuple[str, str, str], Estimate]:
@@ -264,6 +265,7 @@ def load_results(folder: Path) -> Results:
         tunings=_read_optional(place / "finetune.csv", Tuning),
         tried=_read_optional(place / "learning_rates.csv", TriedRate),
         drops=_read_optional(place / "splits.csv", SplitDrop),
+        gains=_read_optional(place / "pretraining.csv", Difference),
     )
     _check_names(results, place)
     _check_rows(results, place)

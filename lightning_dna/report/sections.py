@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning_dna.report import figures, series, similarity_figure
 from lightning_dna.report.cost_table import COST_SOURCES, cost_tables
+from lightning_dna.report.gain_table import GAIN_MEANINGS, gain_tables
 from lightning_dna.report.labelled_tables import (
     labelled_remarks,
     matrix_tables,
@@ -82,6 +83,7 @@ def sections(results: Results) -> list[Section]:
         Section(anchor="main", title="Main results", **_main(results)),
         _differences(results),
         *_tasks(results),
+        *_gains(results),
         *_labelled(results),
         *_deviations(results),
         *seen_before(results),
@@ -163,6 +165,15 @@ def _labelled(results: Results) -> list[Section]:
         folded_file="results/finetune.csv",
     )
     return [section]
+
+
+def _gains(results: Results) -> list[Section]:
+    """Return what training before the task is worth, where both were scored."""
+    tables = tuple(gain_tables(results))
+    title, said = "What pretraining is worth", (GAIN_MEANINGS,)
+    return [Section(anchor="pretraining", title=title, paragraphs=said, tables=tables)][
+        : len(tables)
+    ]
 
 
 def _deviations(results: Results) -> list[Section]:

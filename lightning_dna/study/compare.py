@@ -1,9 +1,10 @@
 """From the scores on disk to estimates and comparisons: all that studies ask of the statistics.
 
-There are three families, and the p-values of each are corrected within their own: the planned
+There are four families, and the p-values of each are corrected within their own: the planned
 comparisons of the arms; every other row of the arms and of the baselines that are no arms (counting
-bases, k-mers); and these baselines on the planned rows, where they must not weaken the plan. The
-rows are written to ``results/``, from which the report is rendered.
+bases, k-mers); these baselines on the planned rows, where they must not weaken the plan; and every
+arm against itself without its training. The rows are written to ``results/``, from which the report
+is rendered.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from lightning_dna.study.homology_views import matched_views, window_views
 from lightning_dna.study.label_groups import label_group_views, write_label_table
 from lightning_dna.study.looks import record_look
 from lightning_dna.study.matched_gap import gap_metrics
+from lightning_dna.study.pretraining_gains import pretraining_gains
 from lightning_dna.study.recipe_sections import ComparisonConfig
 from lightning_dna.study.record import write_tables
 from lightning_dna.study.similarity_views import similarity_views
@@ -126,6 +128,7 @@ def write_results(study: Study, folder: Path, *, command: str = "report") -> Non
         drops=split_drops(
             views.predictions, views.metrics, study.cards, config, _enough(views, config)
         ),
+        gains=pretraining_gains(views.predictions, views.metrics, study.cards, config, arms),
     )
     atomic.write_text(folder / "results" / FILE, needed.to_csv(index=False))
     write_label_table(views.predictions, folder / "results" / "labels.csv")

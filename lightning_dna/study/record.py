@@ -54,6 +54,7 @@ def write_tables(
     comparisons: pd.DataFrame,
     chromosomes: pd.DataFrame,
     drops: pd.DataFrame,
+    gains: pd.DataFrame,
 ) -> None:
     """Write every table of the results folder.
 
@@ -74,6 +75,8 @@ def write_tables(
     _write(results / "chromosomes.csv", chromosomes)
     if len(drops):
         _write(results / "splits.csv", drops)
+    if len(gains):
+        _write(results / "pretraining.csv", gains)
     atomic.write_json(results / "provenance.json", provenance(study, gathered))
 
 

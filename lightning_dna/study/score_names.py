@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from lightning_dna import settings
-from lightning_dna.tasks.card import TaskCard
+from lightning_dna.tasks.card import PROBES, TaskCard
 from lightning_dna.training.config import FineTuneConfig
 
 _FIRST_CARD_FIELDS = frozenset(
@@ -22,6 +22,7 @@ _FIRST_FINETUNE_FIELDS = frozenset(
     {"epochs", "lr", "batch_size", "weight_decay", "warmup_fraction"}
     | {"gradient_clip", "patience", "metric", "probe_c"}
 )
+_FIRST_PROBE_C = [0.01, 0.1, 1.0, 10.0]
 # Words about a task, what is reported of its scores, where its card and data lie and in which form:
 # the data themselves are hashed apart.
 _WITHOUT_EFFECT = frozenset(
@@ -60,6 +61,8 @@ def score_file(card: TaskCard, digest: str, table: str | None, config: FineTuneC
         config: The arm's settings of fine-tuning, which count where the kind is tuned.
     """
     tuned = _deciding(config, _FIRST_FINETUNE_FIELDS) if card.rules.tuned else None
+    if tuned is not None and table not in PROBES:
+        tuned["probe_c"] = _FIRST_PROBE_C  # of probes alone: other ways keep their names
     name = settings.fingerprint({"task": digest, "way": table, "finetune": tuned})
     stem = card.name if table is None else f"{card.name}-{table}"
     return f"scores/{stem}-{name}.parquet"

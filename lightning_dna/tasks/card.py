@@ -40,6 +40,9 @@ Layout = Literal["csv", "parquet", "fasta", "classes"]
 Unit = Literal["example", "cluster", "chromosome", "homology", "gene", "exon"]
 Way = Literal["frozen", "frozen_cnn", "full", "lora", "ia3", "soft_prompt", "scratch", "random"]
 
+PROBES: tuple[Way, ...] = ("frozen", "random")
+"""Ways that fit a logistic regression on states that nothing changes."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _AT_LEAST = {
     "version": 1,

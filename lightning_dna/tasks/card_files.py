@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lightning_dna.errors import ConfigError, unknown_name
@@ -113,11 +114,17 @@ def check_layout(
 
 
 def check_sums(sums: Mapping[str, str] | None, files: Mapping[str, str] | None) -> None:
-    """Check that every checksum belongs to a file and has the form of one.
+    """Check that every file has a name, and every checksum a file and the form of a checksum.
 
     Raises:
         ConfigError: If one does not.
     """
+    for part, name in (files or {}).items():
+        if not name.strip() or not Path(name).name:
+            raise ConfigError(
+                f"files: '{part}' is {name!r}, which names no file; give its path, relative to "
+                f"tasks_root or to the card's folder."
+            )
     for part, value in (sums or {}).items():
         if part not in (files or {}):
             raise unknown_name("part", part, files or {}, where="sha256")

@@ -21,7 +21,7 @@ from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.kmer_logistic import gc_logistic, kmer_logistic
 from lightning_dna.tasks.baselines.network import with_budget
 from lightning_dna.tasks.baselines.supervised import NETWORKS, supervised_baseline
-from lightning_dna.tasks.card import TaskCard, Way
+from lightning_dna.tasks.card import PROBES, TaskCard, Way
 from lightning_dna.tasks.card_kinds import CLASSIFICATION_BASELINES
 from lightning_dna.tasks.embeddings import EmbeddingCache
 from lightning_dna.tasks.examples import LabelledTask
@@ -39,7 +39,6 @@ Probabilities = npt.NDArray[np.float64]
 Record = dict[str, Any]
 Outcome = tuple[Probabilities, Record]
 
-_PROBES = ("frozen", "random")
 _LOGISTIC = {"kmer_logistic": kmer_logistic, "gc_content": gc_logistic}
 
 
@@ -200,7 +199,7 @@ def _outcomes(
     start: Embedder, way: Way, task: LabelledTask, divisions: Sequence[Fold], seed: int
 ) -> list[Outcome]:
     """Use a model in one way, once for each division of the examples."""
-    if way in _PROBES:
+    if way in PROBES:
         return _probe(start, task, divisions)
     kept: dict[str, StateInputs] = {}  # frozen states, the same at every rate
     if way == "frozen_cnn" and len(divisions) > 1:

@@ -22,7 +22,7 @@ from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.card_files import PARTS, Carve
 from lightning_dna.tasks.labelled_files import find_files, read_part
 from lightning_dna.tasks.layouts.places import places_of
-from lightning_dna.tasks.layouts.table import LabelledTable
+from lightning_dna.tasks.layouts.table import LabelledTable, check_ids
 from lightning_dna.tasks.units import with_units
 
 _SPLIT_NAMES = {
@@ -128,14 +128,16 @@ def _parts_from_files(
     classes = card.labels or _class_names(card, list(tables.values()))
     limit = card.sequence_length
     parts: dict[str, Examples] = {}
+    ids: dict[str, tuple[str, ...]] = {}
     for part, table in tables.items():
         examples = _examples(table, part, classes, limit)
+        ids[part] = examples.ids
         if part != "all":
             parts[part] = examples
             continue
         for name, indices in _rows_by_split(table).items():
             parts[name] = examples.select(indices)
-    _check_ids(parts)
+    check_ids(tables, ids)
     return with_units(parts, card.unit, task=card.name), classes
 
 
@@ -261,19 +263,6 @@ def _rows_by_split(table: LabelledTable) -> dict[str, Indices]:
         )
     parts = np.array([_SPLIT_NAMES[name.lower()] for name in found])
     return {part: np.flatnonzero(parts == part) for part in PARTS if (parts == part).any()}
-
-
-def _check_ids(parts: dict[str, Examples]) -> None:
-    """Refuse an id that two examples share, within a part or across parts."""
-    seen: set[str] = set()
-    for part, examples in parts.items():
-        for name in examples.ids:
-            if name in seen:
-                raise DataError(
-                    f"column 'id': {name!r} stands twice, the second time in the {part} part; "
-                    f"every example needs an id of its own."
-                )
-            seen.add(name)
 
 
 def whole_keys(examples: Examples) -> list[bytes]:

@@ -82,5 +82,15 @@ def _read_with_models(card: TaskCard, tasks_root: Path | None) -> tuple[str, ...
     try:
         task.load()
     except _NoStudyError as error:
-        return (f"checksums are right; the rest is read by a study, because {error}",)
+        return (f"{_sums(card)}; the rest is read by a study, because {error}",)
     return task.notes
+
+
+def _sums(card: TaskCard) -> str:
+    """Say which files of a card were compared with its checksums."""
+    bare = [part for part in card.files or {} if part not in (card.sha256 or {})]
+    if not bare:
+        return "checksums are right"
+    if not card.sha256:
+        return "no checksums on the card"
+    return f"checksums are right, but the card has none of {', '.join(bare)}"

@@ -2,16 +2,20 @@
 
 import gzip
 import hashlib
+import itertools
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+
+import pyarrow as pa
 
 from lightning_dna.errors import DataError
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.layouts.classes import read_classes
 from lightning_dna.tasks.layouts.fasta import read_fasta
 from lightning_dna.tasks.layouts.parquet import read_parquet
-from lightning_dna.tasks.layouts.shared_table import shared_table
+from lightning_dna.tasks.layouts.pieces import missing_pieces, own_table, pieces_of
+from lightning_dna.tasks.layouts.shared_table import other_tasks, shared_table
 from lightning_dna.tasks.layouts.table import REQUIRED, LabelledTable, read_csv
 
 # The same table in another form is taken where the named one is not there: publishers change it.
@@ -33,15 +37,17 @@ def find_files(card: TaskCard, tasks_root: Path | None) -> dict[str, Path]:
     """Find every file of a card, in ``tasks_root`` or else in the card's folder.
 
     A name is tried as it stands, with ``.gz`` added, and with the ending of another table
-    (``.csv``, ``.parquet``, ``.fna``, ``.fa``); then as rows of one table of all tasks, see
-    :mod:`lightning_dna.tasks.layouts.shared_table`.
+    (``.csv``, ``.parquet``, ``.fna``, ``.fa``); then under the names that Hugging Face gives to
+    tables, see :mod:`lightning_dna.tasks.layouts.pieces`; then as rows of one table of all tasks,
+    see :mod:`lightning_dna.tasks.layouts.shared_table`.
 
     Returns:
         Part (``train``, ``valid``, ``test`` or ``all``) to path: a file, or a folder if the layout
         is ``classes``.
 
     Raises:
-        DataError: If files are missing; all of them are named, and where they were looked for.
+        DataError: If files are missing; all of them are named, and where they were looked for. Or
+            if several tables could be meant.
     """
     found, missing = split_files(card, tasks_root)
     if missing:
@@ -71,7 +77,11 @@ def split_files(card: TaskCard, tasks_root: Path | None) -> tuple[dict[str, Path
 
 
 def find_place(name: str, folders: list[Path], *, folder: bool = False) -> Path | None:
-    """Find one file or folder; ``None`` if it is nowhere."""
+    """Find one file or folder; ``None`` if it is nowhere.
+
+    Raises:
+        DataError: If several tables could be meant.
+    """
     # An absolute name replaces the folder that it is joined to.
     plain = [place / Path(name).expanduser() for place in folders]
     if folder:
@@ -85,8 +95,11 @@ def find_place(name: str, folders: list[Path], *, folder: bool = False) -> Path 
     found = next((place for place in places if place.is_file()), None)
     if found is not None:
         return found
-    tables = (shared_table(path) for path in plain if _stem(path) is not None)
-    return next((table for table in tables if table is not None), None)
+    tables = [path for path in plain if _stem(path) is not None]
+    own = (own_table(path) for path in tables)
+    # Without a folder in the name there is no task whose rows could be read.
+    shared = (shared_table(path) for path in tables if Path(name).parent.name)
+    return next((table for table in itertools.chain(own, shared) if table is not None), None)
 
 
 def _stem(path: Path) -> str | None:
@@ -136,7 +149,8 @@ def read_part(card: TaskCard, part: str, path: Path, tasks_root: Path | None) ->
     required = (*REQUIRED, "split") if part == "all" else REQUIRED
     form = form_of(path, card.layout)
     if form == "parquet":
-        return read_parquet(path, required=required, task=shown.parent.name)
+        shared = _is_shared(card, part, path, tasks_root)
+        return read_parquet(path, required=required, task=shown.parent.name, shared=shared)
     if form == "fasta":
         if part == "all":
             raise DataError(
@@ -144,6 +158,38 @@ def read_part(card: TaskCard, part: str, path: Path, tasks_root: Path | None) ->
             )
         return read_fasta(path)
     return read_csv(path, required=required)
+
+
+def lacking(card: TaskCard, part: str, path: Path, tasks_root: Path | None) -> str:
+    """Say what of a part is not in the Parquet table that was found for it; nothing if all is.
+
+    Only the names of files and the column ``task`` are read. A damaged table lacks nothing:
+    reading it says what is wrong.
+
+    Args:
+        card: The card.
+        part: ``train``, ``valid``, ``test`` or ``all``.
+        path: The file, from `split_files`.
+        tasks_root: Where files are looked up first.
+    """
+    missing = missing_pieces(path)
+    if missing:
+        return f"{path.parent} lacks {', '.join(missing)}"
+    if form_of(path, card.layout) != "parquet" or not _is_shared(card, part, path, tasks_root):
+        return ""
+    try:
+        others = other_tasks(pieces_of(path), Path((card.files or {})[part]).parent.name)
+    except (pa.ArrowException, OSError):
+        return ""
+    return f"{path} {others}" if others else ""
+
+
+def _is_shared(card: TaskCard, part: str, path: Path, tasks_root: Path | None) -> bool:
+    """Tell whether a table lies outside the folder that the card names for its own task."""
+    name = Path((card.files or {})[part]).expanduser()
+    return not any(
+        path.is_relative_to((place / name).parent) for place in folders_of(card, tasks_root)
+    )
 
 
 def find_reference(name: str, folders: list[Path]) -> Path | None:

@@ -130,6 +130,7 @@ def audit_parts(
             frames[name] = frames[name].assign(**found.columns)
     notes = [] if relations is None else relations.notes(task)
     notes += [] if relations is None else chance_notes(task, parts, relations)
+    notes += [] if relations is None else _frequent_notes(task, frames, relations.settings)
     del frames[next(iter(frames))]  # the first part is what others are compared with
     return LeakageAudit(
         rows=tuple(rows),
@@ -137,6 +138,26 @@ def audit_parts(
         notes=(*notes, *_place_notes(task, parts), *_wholecopies_of(rows)),
         settings=settings,
     )
+
+
+def _frequent_notes(
+    task: str, frames: Mapping[str, pd.DataFrame], settings: LeakageSettings
+) -> list[str]:
+    """Say where words that too many sequences share may hide a relative."""
+    notes = []
+    for name, frame in frames.items():
+        if "uncounted" not in frame:
+            continue
+        below = frame["similarity"].fillna(0) < settings.threshold
+        hidden = below & (frame["similarity"].fillna(0) + frame["uncounted"] >= settings.threshold)
+        if hidden.any():
+            notes.append(
+                f"{task}: WARNING: {int(hidden.sum()):,} sequences of {name} may be similar without"
+                f" being counted: of their {settings.k}-mers many stand in more than "
+                f"{settings.max_occurrences:,} sequences each, and only a few of these were looked "
+                f"at. Take a larger k."
+            )
+    return notes
 
 
 def joined_audits(audits: list[LeakageAudit]) -> LeakageAudit:

@@ -16,7 +16,7 @@ from lightning_dna.training.loop import CLASSES
 Features = npt.NDArray[np.floating] | sparse.csr_array
 Labels = npt.NDArray[np.int64]
 
-_MAX_ITERATIONS = 1_000
+_MAX_ITERATIONS = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +56,7 @@ def choose_logistic(
     strengths: Sequence[float],
     metric: str,
     n_classes: int,
+    tolerance: float = 1e-4,
 ) -> ChosenLogistic:
     """Fit one regression for each strength on the training examples; keep the best on validation.
 
@@ -71,6 +72,8 @@ def choose_logistic(
         strengths: Values of C to try, inverse regularisation strengths above 0.
         metric: Name of a classification metric, or ``loss``.
         n_classes: Number of classes of the task.
+        tolerance: Largest entry of the gradient of the mean loss at which a fit has converged. At
+            scikit-learn's 1e-4 a weakly regularised fit still shows where it started from.
 
     Returns:
         The chosen regression. Non-convergence is told there, not warned about.
@@ -78,7 +81,9 @@ def choose_logistic(
     candidates: list[ChosenLogistic] = []
     start: dict[str, Any] = {}
     for strength in sorted(strengths):
-        regression = LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, warm_start=True)
+        regression = LogisticRegression(
+            C=strength, tol=tolerance, max_iter=_MAX_ITERATIONS, warm_start=True
+        )
         vars(regression).update(start)
         converged = _fit(regression, train_features, train_labels)
         start = {"coef_": regression.coef_.copy(), "intercept_": regression.intercept_.copy()}

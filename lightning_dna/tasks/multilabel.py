@@ -19,6 +19,7 @@ from lightning_dna.models.config import ModelConfig
 from lightning_dna.tasks.base import Scores
 from lightning_dna.tasks.baselines.kmer_logistic import kmer_profiles
 from lightning_dna.tasks.baselines.network import with_budget
+from lightning_dna.tasks.card import PROBES
 from lightning_dna.tasks.embeddings import EmbeddingCache, embeddings_of
 from lightning_dna.tasks.multilabel_logistic import choose_label_regressions
 from lightning_dna.tasks.region_adaptation import (
@@ -35,7 +36,6 @@ from lightning_dna.training.region_objectives import of_labels
 
 Parts = tuple[LabelledRegions, LabelledRegions, LabelledRegions]
 
-_PROBES = ("frozen", "random")
 _KMERS = (3, 4, 5)
 _KMER_STRENGTHS = (1.0, 10.0, 100.0)
 
@@ -119,7 +119,7 @@ class MultilabelTask(RegionsTask):
         """Adapt the model in one way and score the test regions."""
         started, way, outcomes = time.perf_counter(), str(table), []
         for parts in self.task.parts():
-            if way in _PROBES:
+            if way in PROBES:
                 outcomes.append(self._probe(candidate, way, parts))
             else:
                 outcomes.append(self._trained(candidate, way, parts))

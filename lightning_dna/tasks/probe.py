@@ -18,6 +18,8 @@ from lightning_dna.training.config import FineTuneConfig
 
 Features = npt.NDArray[np.float64]
 
+_TOLERANCE = 1e-6  # at the optimum, so that a refit elsewhere gives the same labels
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Embedder:
@@ -61,7 +63,8 @@ def fit_probe(
     """Fit on the training embeddings; the validation examples choose C.
 
     Columns are standardised with the mean and deviation of the training part. Anyone can repeat it
-    on exported embeddings with scikit-learn's ``StandardScaler`` and ``LogisticRegression``.
+    on exported embeddings with scikit-learn's ``StandardScaler`` and ``LogisticRegression`` at a
+    ``tol`` of 1e-6.
 
     Args:
         features: Embeddings of training, validation and test examples.
@@ -81,6 +84,7 @@ def fit_probe(
         valid_features,
         valid.labels,
         strengths=config.probe_c,
+        tolerance=_TOLERANCE,
         metric=config.metric,
         n_classes=n_classes,
     )

@@ -196,6 +196,7 @@ def similar_to(
         "similarity": similarity,
         "most_similar": ids[best.target],
         "pooled_similarity": best.pooled,
+        "uncounted": best.capped,
         "cluster": clusters,
         "cluster_size": sizes[clusters],
         "cluster_shared": flags["clustered"],

@@ -15,8 +15,13 @@ from lightning_dna.settings import load_yaml
 from lightning_dna.tasks.card import TaskCard, Way, load_card
 from lightning_dna.tasks.card_files import Carve, Split
 from lightning_dna.tasks.card_kinds import CARD_KINDS
-from lightning_dna.tasks.labelled_files import find_reference, folders_of, split_files
-from lightning_dna.tasks.layouts.classes import class_entries
+from lightning_dna.tasks.labelled_files import (
+    find_reference,
+    folders_of,
+    lacking,
+    split_files,
+)
+from lightning_dna.tasks.layouts.classes import class_entries, missing_classes
 
 Missing = Literal["stop", "skip", "carve"]
 
@@ -161,7 +166,8 @@ class TaskFiles:
     Attributes:
         card: The task.
         found: Part to path.
-        missing: Part, or the reference of a class, to the name that was not found.
+        missing: Part, class of a part (``train/positive``) or reference of a class, to the name
+            that was not found.
     """
 
     card: TaskCard
@@ -175,11 +181,24 @@ class TaskFiles:
 
 
 def files_of(card: TaskCard, tasks_root: Path | None) -> TaskFiles:
-    """Look for the files of a task; reads none of them."""
+    """Look for the files of a task; of a Parquet table of several tasks their names are read.
+
+    Raises:
+        DataError: If several tables could be meant.
+    """
     found, missing = split_files(card, tasks_root)
     if card.layout == "classes":
+        for part, folder in found.items():
+            missing |= {
+                f"{part}/{name}": f"{(card.files or {})[part]}/{name}"
+                for name in missing_classes(folder, card.labels)
+            }
         missing |= _missing_references(card, found, folders_of(card, tasks_root))
-    return TaskFiles(card=card, found=found, missing=missing)
+        return TaskFiles(card=card, found=found, missing=missing)
+    reasons = {part: lacking(card, part, path, tasks_root) for part, path in found.items()}
+    missing |= {part: f"{(card.files or {})[part]} ({why})" for part, why in reasons.items() if why}
+    whole = {part: path for part, path in found.items() if not reasons[part]}
+    return TaskFiles(card=card, found=whole, missing=missing)
 
 
 def without_train(card: TaskCard) -> TaskCard:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +118,12 @@ def read_variants(
         )
     if vcf:
         check_contigs(read_vcf_header(path), {} if source.origin > 1 else names, path)
-    rows = vcf_rows(path, source) if vcf else table_rows(path, source, labelled=labelled)
     left: Counter[str] = Counter()
-    found = [row for row in rows if _is_kept(row, source, left)]
+    wanted = partial(_is_kept, source=source, left=left)
+    if vcf:
+        found = [row for row in vcf_rows(path, source) if wanted(row.roles)]
+    else:
+        found = [*table_rows(path, source, labelled=labelled, wanted=wanted)]
     known = _matched({row.chrom for row in found}, names, path)
     variants = []
     for row in found:
@@ -162,13 +166,13 @@ def _matched(found: set[str], names: Mapping[str, int], path: Path) -> dict[str,
     return match_names(sorted(found), names, where=str(path), partly=True) if found else {}
 
 
-def _is_kept(row: Row, source: VariantSource, left: Counter[str]) -> bool:
+def _is_kept(texts: Mapping[str, str], source: VariantSource, left: Counter[str]) -> bool:
     """Tell whether the source's settings want a row; count it where they do not."""
     for column, values in (source.keep or {}).items():
-        if row.roles.get(column, "") not in values:
+        if texts.get(column, "") not in values:
             left[f"{column} is none of {', '.join(values)}"] += 1
             return False
-    if source.stars and _stars(row.roles.get("CLNREVSTAT", "")) < source.stars:
+    if source.stars and _stars(texts.get("CLNREVSTAT", "")) < source.stars:
         left[f"fewer than {source.stars} review star(s)"] += 1
         return False
     return True

@@ -1,7 +1,7 @@
 """The rows of a file of variants, as texts: VCF, CSV, TSV, Parquet or an Excel sheet."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,8 +73,20 @@ def _name_of(record: VcfRecord, alleles: int) -> str:
     return record.name.split(";")[0] if alleles else record.name
 
 
-def table_rows(path: Path, source: VariantSource, *, labelled: bool) -> Iterator[Row]:
+def table_rows(
+    path: Path,
+    source: VariantSource,
+    *,
+    labelled: bool,
+    wanted: Callable[[Mapping[str, str]], bool] = lambda texts: True,
+) -> Iterator[Row]:
     """Yield the rows of a table.
+
+    Args:
+        path: The file.
+        source: How to read it.
+        labelled: Whether it must have a column of labels.
+        wanted: Tells from its texts whether a row is; others need not even have a position.
 
     Raises:
         ConfigError: If a package or a sheet is missing.
@@ -101,6 +113,8 @@ def table_rows(path: Path, source: VariantSource, *, labelled: bool) -> Iterator
         texts = dict(zip(header, row, strict=False))
         where = f"{path}, row {line}"
         known = {role: texts[name] for role, name in roles.items() if name in texts}
+        if not wanted(texts | known):
+            continue
         chrom = source.chrom or texts[source.column("chrom")]
         yield Row(
             chrom,

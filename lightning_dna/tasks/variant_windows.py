@@ -1,5 +1,6 @@
 """The sequence around a variant, with REF and with ALT, on both strands."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -103,6 +104,7 @@ def fitting(variants: VariantSet, length: int) -> VariantSet:
         DataError: If none is left.
     """
     kept = tuple(one for one in variants.variants if _fits(one, length))
+    variants = replace(variants, notes=(*variants.notes, *_kind_notes(kept)))
     lost = len(variants) - len(kept)
     if not lost:
         return variants
@@ -113,6 +115,24 @@ def fitting(variants: VariantSet, length: int) -> VariantSet:
             f"a longer window."
         )
     return replace(variants, variants=kept, notes=(*variants.notes, note))
+
+
+def _kind_notes(variants: Sequence[Variant]) -> list[str]:
+    """Say so where scores of several kinds of variants would be ranked together."""
+    kinds = Counter(
+        "deletions" if len(one.alt) < len(one.ref)
+        else "insertions" if len(one.alt) > len(one.ref)
+        else "substitutions"
+        for one in variants
+    )  # fmt: skip
+    if len(kinds) < 2:
+        return []
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    return [
+        f"several kinds of variants ({counted}) are ranked together. A likelihood ratio is charged"
+        f" for every base that an allele adds, so that it tells kinds and lengths apart before any"
+        f" effect, without training too: compare within one kind, or beside an untrained score."
+    ]
 
 
 def _fits(variant: Variant, length: int) -> bool:

@@ -78,7 +78,7 @@ class FineTuneConfig:
     patience: int = 3
     metric: SelectionMetric = "mcc"
     gradient_clip: float = 1.0
-    probe_c: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0)
+    probe_c: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
     scheduler: Scheduler = "cosine"
     final_lr_fraction: float = 0.0
     warmup_steps: int | None = None

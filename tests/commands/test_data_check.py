@@ -1,5 +1,9 @@
 """``lightning-dna data check``: which tasks are whole, and what still runs."""
 
+import hashlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 ROWS = "sequence,label\nAA{0},0\nAC{0},1\n"
@@ -27,6 +31,7 @@ def test_whole_tasks(suite, run):
     status, out, err = run("data", "check", "./suite.yaml", "--tasks-root", "data")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
+        "files     task  what is missing or wrong",
         "whole     one",
         "whole     two",
         "no files  heldout_mlm",
@@ -60,9 +65,9 @@ def test_read_shows_sizes_and_notes_of_all_tasks_and_finds_damage(suite, run):
     status, out, err = run(*command)
     assert status == 2
     lines = out.splitlines()
-    assert lines[0].startswith("wrong     one  ")
-    assert "character 'X' at position 1" in lines[0]
-    assert lines[1] == "whole     two"
+    assert lines[1].startswith("wrong     one  ")
+    assert "character 'X' at position 1" in lines[1]
+    assert lines[2] == "whole     two"
     assert "2 of 3 tasks are whole." in lines
     assert "These run: two, heldout_mlm." in lines
     assert err.startswith("lightning-dna: files are wrong for one. ")
@@ -92,7 +97,13 @@ def test_read_of_a_task_of_another_kind(suite, run):
     assert "wrong     own" in out
     status, out, _ = run("data", "check", "./study.yaml", "--read")
     assert status == 0
-    assert "the rest is read by a study, because the genome is the study's" in out
+    rest = "the rest is read by a study, because the genome is the study's"
+    assert f"no checksums on the card; {rest}" in out
+    found = hashlib.sha256((suite / "v.csv").read_bytes()).hexdigest()
+    (suite / "study.yaml").write_text(
+        card.format("study", "variants: v.csv") + f"sha256: {{variants: {found}}}\n"
+    )
+    assert f"checksums are right; {rest}" in run("data", "check", "./study.yaml", "--read")[1]
 
 
 def test_a_card_of_ones_own(suite, run, refusal):
@@ -104,6 +115,49 @@ def test_a_card_of_ones_own(suite, run, refusal):
 
 def test_a_card_alone_and_unknown_names(run, refusal):
     out = run("data", "check", "gue-tf-0", "--tasks-root", "nowhere")[1]
-    assert out.startswith("missing   gue-tf-0  train: GUE/tf/0/train.csv, valid:")
+    assert "\nmissing   gue-tf-0  train: GUE/tf/0/train.csv, valid:" in out
+    assert "`run` stops before training.\n" in out  # and nothing is left to run with skip
     assert "`lightning-dna data get gue --to FOLDER` fetches files." in out
     assert "Did you mean 'gue'" in refusal("data", "check", "guee")
+
+
+def test_a_class_that_is_not_there(suite, run):
+    """A folder without one of its classes, or with an empty one, is half of a task's files."""
+    files = "{train: gb/train, valid: gb/valid, test: gb/test}"
+    (suite / "gb.yaml").write_text(
+        f"name: gb\nkind: classification\ntitle: T\nlayout: classes\nlabels: [low, high]\n"
+        f"files: {files}\n"
+    )
+    for part in ("train", "valid", "test"):
+        for label in ("low", "high"):
+            (suite / "data" / "gb" / part / label).mkdir(parents=True)
+            (suite / "data" / "gb" / part / label / "1.txt").write_text("ACGT")
+    command = ("data", "check", "./gb.yaml", "--tasks-root", "data")
+    assert run(*command)[0] == 0
+    (suite / "data" / "gb" / "valid" / "high" / "1.txt").unlink()
+    (suite / "data" / "gb" / "train" / "low").rename(suite / "elsewhere")
+    status, out, _ = run(*command)
+    assert status == 2
+    assert "partial   gb  train/low: gb/train/low, valid/high: gb/valid/high\n" in out
+
+
+def test_two_tables_for_one_part_are_wrong_and_the_next_task_is_shown(suite, run):
+    (suite / "data" / "one" / "train.csv").unlink()
+    for count in (1, 2):
+        for number in range(count):
+            name = f"train-{number:05d}-of-{count:05d}.parquet"
+            table = pa.table({"sequence": ["AAC", "AAG"], "label": [0, 1]})
+            pq.write_table(table, suite / "data" / "one" / name)
+    status, out, _ = run("data", "check", "./suite.yaml", "--tasks-root", "data")
+    assert status == 2
+    line, following = out.splitlines()[1:3]
+    assert line.startswith("wrong     one  ")
+    assert "train-00000-of-00001.parquet and data/one/train-00000-of-00002.parquet are 2" in line
+    assert following == "whole     two"
+
+
+def test_a_card_with_an_empty_name_of_a_file(suite, refusal):
+    text = CARD.format(name="one").replace("one/train.csv", '""')
+    (suite / "one.yaml").write_text(text)
+    found = refusal("data", "check", "./one.yaml", "--tasks-root", ".")
+    assert "one.yaml: files: 'train' is '', which names no file; give its path" in found

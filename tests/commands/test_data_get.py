@@ -1,9 +1,11 @@
 """``lightning-dna data get`` from a server on this machine: cache, lock, archives and bad input."""
 
+import gzip
 import hashlib
 import http.server
 import io
 import json
+import tarfile
 import threading
 import zipfile
 from pathlib import Path
@@ -197,6 +199,193 @@ def test_an_archive_that_would_write_elsewhere(server, refusal):
     assert not list(Path().resolve().parent.rglob("outside"))
 
 
+TARGET = hashlib.sha256(TABLE).hexdigest()
+
+
+def test_another_address_is_fetched_although_the_cache_holds_the_file(server, run):
+    server.files["/new.csv"] = after = TABLE + b"AAAA,1\n"
+    run("data", "get", write_source(server), "--to", "data")
+    moved = f"  - url: {server.root}/new.csv\n    path: deep/table.csv\n"
+    source = write_source(server, table=moved)
+    status, out, _ = run("data", "get", source, "--to", "data")
+    assert status == 0
+    assert "fetched; the cache held the file of another address" in out
+    assert Path("data/deep/table.csv").read_bytes() == after
+    files = json.loads(Path("data/mine.lock.json").read_text())["files"]
+    assert files["deep/table.csv"] == {
+        "url": f"{server.root}/new.csv",
+        "sha256": hashlib.sha256(after).hexdigest(),
+        "bytes": len(after),
+    }
+    server.asked.clear()
+    assert "All checksums are as recorded" in run("data", "get", source, "--to", "data")[1]
+    run("data", "get", source, "--to", "other")
+    assert Path("other/deep/table.csv").read_bytes() == after
+    assert server.asked == []
+    run("data", "get", write_source(server), "--to", "data")
+    assert Path("data/deep/table.csv").read_bytes() == TABLE
+
+
+def test_a_file_put_into_the_cache_by_hand(server, run, refusal):
+    """As the messages advise where a server answers with a web page, also after another address."""
+    run("data", "get", write_source(server), "--to", "data")
+    moved = f"  - url: {server.root}/gone.csv\n    path: deep/table.csv\n"
+    source = write_source(server, table=moved)
+    message = refusal("data", "get", source, "--to", "data")
+    place = cached("deep/table.csv")
+    assert f"put it at {place.resolve()}" in message
+    assert "404" in refusal("data", "get", source, "--to", "data"), "the old file does not count"
+    place.write_bytes(b"by hand")
+    status, out, _ = run("data", "get", source, "--to", "data")
+    assert status == 0
+    assert "from the cache" in out
+    assert Path("data/deep/table.csv").read_bytes() == b"by hand"
+
+
+def packed_source(server: Server, name: str = "table.csv.gz", unpack: bool = False) -> str:
+    row = f"  - url: {server.root}/{name}\n    path: deep/{name}\n"
+    return write_source(server, table="", all=row + ("    unpack: true\n" if unpack else ""))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_a_damaged_packed_file_is_not_recorded(server, run, refusal, damage):
+    whole = gzip.compress(TABLE)
+    broken = {"cut": whole[:-30], "empty": b"", "text": TABLE}[damage]
+    server.files["/table.csv.gz"] = broken
+    source = packed_source(server)
+    message = refusal("data", "get", source, "--to", "data")
+    what = "has 0 bytes" if damage == "empty" else "is not a whole .gz file"
+    assert f"{server.root}/table.csv.gz: table.csv.gz {what}" in message
+    assert "Nothing is recorded" in message
+    assert "Run the same command to fetch it again" in message
+    assert not Path("data/mine.lock.json").exists()
+    assert not Path("data/deep").exists()
+    server.files["/table.csv.gz"] = whole
+    assert run("data", "get", source, "--to", "data")[0] == 0
+    assert Path("data/deep/table.csv.gz").read_bytes() == whole
+
+
+def test_a_plain_file_of_no_bytes_is_not_recorded(server, refusal):
+    server.files["/table.csv"] = b""
+    message = refusal("data", "get", write_source(server), "--to", "data")
+    assert "table.csv has 0 bytes" in message
+    assert not Path("data/mine.lock.json").exists()
+
+
+def test_a_checksum_of_the_source_makes_any_file_right(server, run):
+    server.files["/table.csv"] = b""
+    row = f"  - url: {server.root}/table.csv\n    path: t.csv.gz\n"
+    row += f"    sha256: '{hashlib.sha256(b'').hexdigest()}'\n"
+    assert run("data", "get", write_source(server, table=row), "--to", "data")[0] == 0
+    assert Path("data/t.csv.gz").read_bytes() == b""
+
+
+def test_an_archive_cut_between_two_members_is_not_recorded(server, refusal):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in ("train.csv", "test.csv"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 512
+            archive.addfile(entry, io.BytesIO(TABLE[:512]))
+    server.files["/all.tar"] = packed.getvalue()[:1024]
+    message = refusal("data", "get", packed_source(server, "all.tar", unpack=True), "--to", "data")
+    assert "all.tar is not a whole zip or tar archive" in message
+    assert not Path("data").exists()
+
+
+def test_a_damaged_file_put_into_the_cache_by_hand(server, run, refusal):
+    server.files["/table.csv.gz"] = whole = gzip.compress(TABLE)
+    source, place = packed_source(server), cached("deep/table.csv.gz")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(whole[:-30])
+    message = refusal("data", "get", source, "--to", "data")
+    assert "table.csv.gz is not a whole .gz file" in message
+    assert f"run the same command to fetch it from {server.root}/table.csv.gz" in message
+    assert run("data", "get", source, "--to", "data")[0] == 0
+    assert Path("data/deep/table.csv.gz").read_bytes() == whole
+
+
+def test_again_takes_what_the_publishers_changed(server, run, refusal):
+    source = write_source(server)
+    run("data", "get", source, "--to", "data")
+    run("data", "get", source, "--to", "other")
+    server.files["/table.csv"] = after = TABLE + b"AAAA,1\n"
+    server.asked.clear()
+    status, out, _ = run("data", "get", source, "--to", "data", "--again")
+    assert status == 0
+    assert sorted(path for path, _ in server.asked) == ["/all.zip", "/table.csv"]
+    assert f"{len(after):,} bytes, fetched again" in out
+    assert "The checksums of 1 files are others than were recorded" in out
+    assert "All checksums" not in out
+    assert Path("data/deep/table.csv").read_bytes() == after
+    assert "All checksums are as recorded" in run("data", "get", source, "--to", "data")[1]
+    message = refusal("data", "get", source, "--to", "other")
+    assert f"expected {TARGET}" in message
+    assert "run the same command with --again" in message
+    assert run("data", "get", source, "--to", "other", "--again")[0] == 0
+    assert Path("other/deep/table.csv").read_bytes() == after
+
+
+def test_again_keeps_what_is_there_where_the_new_file_is_damaged(server, run, refusal):
+    server.files["/table.csv.gz"] = whole = gzip.compress(TABLE)
+    source = packed_source(server)
+    run("data", "get", source, "--to", "data")
+    before = Path("data/mine.lock.json").read_text()
+    server.files["/table.csv.gz"] = whole[:-30]
+    assert "not a whole" in refusal("data", "get", source, "--to", "data", "--again")
+    assert Path("data/mine.lock.json").read_text() == before
+    assert Path("data/deep/table.csv.gz").read_bytes() == whole
+    assert "from the cache" in run("data", "get", source, "--to", "data")[1]
+
+
+def test_again_does_not_overrule_a_checksum_of_the_source(server, run, refusal):
+    row = f"  - url: {server.root}/table.csv\n    path: t.csv\n    sha256: '{TARGET}'\n"
+    source = write_source(server, table=row)
+    assert run("data", "get", source, "--to", "data", "--again")[0] == 0
+    server.files["/table.csv"] = TABLE + b"AAAA,1\n"
+    message = refusal("data", "get", source, "--to", "data", "--again")
+    assert f"expected {TARGET}" in message
+    assert Path("data/t.csv").read_bytes() == TABLE
+
+
+def test_again_needs_a_name(refusal):
+    assert "name it" in refusal("data", "get", "--again")
+
+
+def test_files_changed_after_they_were_unpacked_are_unpacked_again(server, run):
+    source = write_source(server)
+    run("data", "get", source, "--to", "data")
+    names = sorted(f"GUE/tf/0/{part}.csv" for part in ("train", "dev", "test"))
+    listed = "".join(f"{TARGET}  {name}\n" for name in names)  # as `sha256sum` prints
+    record = json.loads(Path("data/mine.lock.json").read_text())["files"]["all.zip"]
+    assert record["unpacked_sha256"] == hashlib.sha256(listed.encode()).hexdigest()
+    changed = Path("data/GUE/tf/0/dev.csv")
+    changed.write_bytes(TABLE.replace(b"TTTT", b"TTTA", 1))  # of the same size
+    server.asked.clear()
+    status, out, _ = run("data", "get", source, "--to", "data")
+    assert status == 0
+    assert "3 files unpacked again, because some were missing or changed" in out
+    assert "3 files written" in out
+    assert changed.read_bytes() == TABLE
+    assert server.asked == []
+    out = run("data", "get", source, "--to", "data")[1]
+    assert "unpacked again" not in out
+    assert "0 files written" in out
+
+
+def test_a_record_without_checksums_of_what_was_unpacked_is_not_relied_on(server, run):
+    source = write_source(server)
+    run("data", "get", source, "--to", "data")
+    lock = Path("data/mine.lock.json")
+    content = json.loads(lock.read_text())
+    del content["files"]["all.zip"]["unpacked_sha256"]  # as earlier versions wrote it
+    lock.write_text(json.dumps(content))
+    changed = Path("data/GUE/tf/0/dev.csv")
+    changed.write_bytes(b"changed")
+    assert "3 files written" in run("data", "get", source, "--to", "data")[1]
+    assert changed.read_bytes() == TABLE
+
+
 def test_a_file_that_is_not_there(server, refusal):
     del server.files["/all.zip"]
     message = refusal("data", "get", write_source(server), "--to", "data")
@@ -217,6 +406,9 @@ def test_the_list_and_an_unknown_name(run, refusal):
         ("name: a\ntitle: T\nfiles: []\n", "must list one or more files"),
         ("name: a\ntitle: T\nfiles: [{url: http://x/y}]\n", "file 1: key 'path' is missing"),
         ("name: a\ntitle: T\nfiles: [{url: ftp://x/y, path: y}]\n", "only http and https"),
+        ("name: a\ntitle: T\nfiles: [{url: 'http://x:8o/y', path: y}]\n", "port is not a number"),
+        ("name: a\ntitle: T\nfiles: [{url: http://x/y z, path: y}]\n", "write %20 in its place"),
+        ("name: a\ntitle: T\nfiles: [{url: http://x/y, path: lock.json}]\n", "the cache needs"),
         ("name: a\ntitle: T\nfiles: [{url: http://x/y, path: ../y}]\n", "give one below"),
         ("name: a\ntitle: T\nfiles: [{url: http://x/y, path: y, unpack: true}]\n", "no zip or tar"),
         ("name: a\ntitle: T\nfiles: [{url: http://x/y, path: y, sha256: 1f}]\n", "64 hexadecimal"),

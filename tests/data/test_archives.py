@@ -1,13 +1,16 @@
 """Archives: what is unpacked, and what must never be."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from lightning_dna.data.archives import is_archive, unpack
+from lightning_dna.data.archives import check_whole, is_archive, unpack
 from lightning_dna.errors import DataError
 
 FILES = {"GUE/tf/0/train.csv": b"sequence,label\nAC,0\n", "GUE/README": b"hello" * 50_000}
@@ -112,3 +115,54 @@ def test_a_full_disk(tmp_path, monkeypatch):
 def test_names_of_archives():
     assert all(is_archive(name) for name in ("a.zip", "a.tar", "a.tar.gz", "a.tgz"))
     assert not any(is_archive(name) for name in ("a.csv.gz", "zip", "a.fna"))
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.csv.bz2", "a.csv.xz"])
+def test_a_packed_file_is_read_to_its_end(tmp_path, name):
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[name.rsplit(".")[-1]]
+    whole = pack(bytes(range(256)) * 5000)
+    path = tmp_path / "file.part"
+    path.write_bytes(whole)
+    check_whole(path, name)
+    for damaged in (whole[:-1], whole[: len(whole) // 2], b"sequence,label\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{name} is not a whole \.{name[6:]} file"):
+            check_whole(path, name)
+
+
+def test_bgzip_and_plain_files_are_whole(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(b"ACGT") + gzip.compress(b"TTTT") + gzip.compress(b""))
+    check_whole(path, "a.fa.gz")  # members one after the other, as bgzip writes them
+    path.write_bytes(b"ACGT")
+    check_whole(path, "a.fa")
+    path.write_bytes(b"")
+    for name in ("a.fa", "a.fa.gz", "a.zip"):
+        with pytest.raises(DataError, match=f"{name} has 0 bytes"):
+            check_whole(path, name)
+
+
+def test_an_archive_is_read_to_its_end(make, tmp_path):
+    path = make({"x": bytes(range(256)) * 2000, "y": b"ACGT" * 256})
+    whole = path.read_bytes()
+    check_whole(path, path.name)
+    for size in (len(whole) // 2, len(whole) - len(whole) // 5):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="is not a whole zip or tar archive"):
+            check_whole(path, path.name)
+
+
+def test_an_archive_without_files(make):
+    path = make({})
+    with pytest.raises(DataError, match="it holds no files"):
+        check_whole(path, path.name)
+
+
+def test_a_tar_archive_cut_between_two_members(tmp_path):
+    content = {"x": b"ACGT" * 128, "y": b"TTTT" * 128}  # a block of 512 bytes each, and its header
+    path = tarred(tmp_path / "a.tar", content, "w")
+    path.write_bytes(path.read_bytes()[:1024])
+    for call in (check_whole, unpack):
+        with pytest.raises(DataError, match="it breaks off after a member"):
+            call(path, "a.tar" if call is check_whole else tmp_path / "d")
+    assert not (tmp_path / "d" / "x").exists()

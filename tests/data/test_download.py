@@ -26,6 +26,10 @@ class Server:
         self.etag: str | None = '"one"'
         self.modified: str | None = None
         self.ranges = True
+        self.heeds = True  # If-Range
+        self.says = True  # of what version a part is
+        self.encoding: str | None = None
+        self.location: str | None = None
         self.drops = 0  # answers that break off
         self.after = 100_000  # bytes after which they do
         self.status: list[int] = []  # statuses of the first answers
@@ -57,6 +61,8 @@ class Server:
                     code = outer.status.pop(0)
                     self.send_response(code)
                     self.send_header("Content-Length", "0")
+                    if outer.location:
+                        self.send_header("Location", outer.location)
                     self.end_headers()
                     return
                 outer.answer(self)
@@ -66,10 +72,12 @@ class Server:
     def answer(self, request) -> None:
         asked = request.headers.get("Range") if self.ranges else None
         same = request.headers.get("If-Range") in (None, self.etag, self.modified)
+        same = same or not self.heeds
         first = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and same else 0
         if asked and same and first >= len(self.content):
             request.send_response(416)
             request.send_header("Content-Range", f"bytes */{len(self.content)}")
+            request.send_header("ETag", str(self.etag))
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
@@ -78,7 +86,9 @@ class Server:
         if asked and same:
             last = len(self.content) - 1
             request.send_header("Content-Range", f"bytes {first}-{last}/{len(self.content)}")
-        if self.etag:
+        if self.encoding:
+            request.send_header("Content-Encoding", self.encoding)
+        if self.etag and (self.says or first == 0):
             request.send_header("ETag", self.etag)
         if self.modified:
             request.send_header("Last-Modified", self.modified)
@@ -178,6 +188,68 @@ def test_without_a_strong_validator_parts_are_never_joined(server, tmp_path, eta
     assert all("Range" not in request for request in server.requests)
 
 
+@pytest.mark.parametrize("told", ["etag", "modified", "size"])
+def test_parts_of_two_versions_are_never_joined(server, tmp_path, told):
+    """Some servers send the rest of whatever they have now, and do not look at If-Range."""
+    server.heeds, server.drops = False, 1
+    if told == "modified":
+        server.etag, server.modified = None, "Tue, 01 Jul 2025 10:00:00 GMT"
+    path = tmp_path / "file.bin"
+    with pytest.raises(DataError):
+        fetch(server.url, path, patience=Patience(attempts=1, wait=0.0))
+    assert partial_of(path).stat().st_size == 100_000
+    after = CONTENT[::-1]
+    if told == "etag":
+        server.etag = '"two"'
+    elif told == "modified":
+        server.modified = "Wed, 02 Jul 2025 10:00:00 GMT"
+    else:
+        server.says, after = False, after + b"more"
+    server.content = after
+    assert fetch(server.url, path, patience=QUICK) == hashlib.sha256(after).hexdigest()
+    assert path.read_bytes() == after
+    assert server.requests[1]["Range"] == "bytes=100000-"
+    assert "Range" not in server.requests[2]
+
+
+def test_a_whole_part_of_another_version_is_not_taken(server, tmp_path):
+    path = tmp_path / "file.bin"
+    partial_of(path).write_bytes(CONTENT[::-1])
+    state = {"url": server.url, "validator": '"none"', "total": None}
+    (tmp_path / "file.bin.part.json").write_text(json.dumps(state))
+    server.heeds = False
+    assert fetch(server.url, path, patience=QUICK) == SUM
+
+
+def test_an_old_part_never_gets_the_name_of_a_new_version(server, tmp_path, monkeypatch):
+    path = tmp_path / "file.bin"
+    server.drops = 1
+    with pytest.raises(DataError):
+        fetch(server.url, path, patience=Patience(attempts=1, wait=0.0))
+    server.content, server.etag = CONTENT[::-1], '"two"'
+    usage = type("Usage", (), {"free": 1000})
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.disk_usage", lambda folder: usage)
+        with pytest.raises(DataError, match="bytes more"):
+            fetch(server.url, path)
+    assert fetch(server.url, path) == hashlib.sha256(CONTENT[::-1]).hexdigest()
+
+
+def test_a_server_with_another_version_each_time_is_given_up(server, tmp_path):
+    server.heeds, server.drops = False, 1000
+    versions = iter(range(1000))
+    answer = server.answer
+
+    def changed(request) -> None:
+        server.etag = f'"{next(versions)}"'
+        answer(request)
+
+    server.answer = changed
+    with pytest.raises(DataError, match="without a new byte"):
+        fetch(server.url, tmp_path / "file.bin", patience=QUICK)
+    assert len(server.requests) < 10
+
+
 def test_a_part_of_another_address_is_not_used(server, tmp_path):
     path = tmp_path / "file.bin"
     partial_of(path).write_bytes(b"x" * 1000)
@@ -263,3 +335,58 @@ def test_a_full_disk_is_told_before_the_first_byte(server, tmp_path, monkeypatch
 def test_other_schemes_are_refused(tmp_path, url):
     with pytest.raises(DataError, match="only http and https"):
         fetch(url, tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://127.0.0.1:8o/file", "its port is not a number from 0 to 65535"),
+        ("http://127.0.0.1:70000/file", "its port is not a number from 0 to 65535"),
+        ("http://127.0.0.1/my file", "it holds ' '; write %20 in its place"),
+        ("http://127.0.0.1/a\nb", "write %0A in its place"),
+        ("http://127.0.0.1/é", "write %C3%A9 in its place"),
+        ("http:///file", "it names no server"),
+        ("http://me:word@127.0.0.1/file", "it names a user"),
+        ("http://[::1/file", "it is no address"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(tmp_path, monkeypatch, url, message):
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with pytest.raises(DataError) as caught:
+        fetch(url, tmp_path / "file")
+    assert message in str(caught.value)
+    assert waits == []
+
+
+def test_a_redirect_to_an_address_that_is_none(server, tmp_path, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    server.status, server.location = [302], "http://127.0.0.1:8o/file"
+    with pytest.raises(DataError, match="sends us to an address that is none"):
+        fetch(server.url, tmp_path / "file.bin")
+    assert waits == []
+
+
+def test_a_file_that_the_server_packs_on_its_own(server, tmp_path):
+    server.encoding = "gzip"
+    with pytest.raises(DataError, match=r"sends file\.bin packed with gzip"):
+        fetch(server.url, tmp_path / "file.bin")
+    assert fetch(server.url, tmp_path / "file.bin.gz") == SUM
+
+
+def test_a_download_that_is_refused_is_kept_aside(server, tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"of yesterday")
+
+    def refuse(found: Path) -> None:
+        assert found.read_bytes() == CONTENT
+        raise DataError("it is blue.")
+
+    with pytest.raises(DataError, match=r"it is blue\. Nothing is recorded") as caught:
+        fetch(server.url, path, check=refuse)
+    aside = tmp_path / "file.bin.wrong"
+    assert f"kept aside as {aside}. Run the same command to fetch it again" in str(caught.value)
+    assert aside.read_bytes() == CONTENT
+    assert path.read_bytes() == b"of yesterday"
+    assert not list(tmp_path.glob("*.part*"))

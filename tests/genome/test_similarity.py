@@ -111,16 +111,47 @@ def test_best_matches_among_others():
             assert found.target[row] != row
 
 
-def test_a_frequent_kmer_is_not_followed_but_counts():
-    targets = ["AAAAAAAAA" + tail for tail in ("CGTCA", "GGCAT", "TGACC")]
+def test_a_frequent_kmer_is_followed_to_the_first_targets_and_counts():
+    targets = ["AAAAAAAAA" + tail for tail in ("GGCAT", "TGACC", "CGTCA")]
     sketches = sketch(coded(["AAAAAAAAACGTCA"]), k=K)
     free = best_matches(sketches, sketch(coded(targets), k=K))
     capped = best_matches(sketches, sketch(coded(targets), k=K), max_occurrences=2)
     (mine,) = sets(["AAAAAAAAACGTCA"])
-    assert free.containment[0] == 1.0
-    assert capped.containment[0] == (len(mine) - 1) / len(mine)
+    assert (free.containment[0], free.target[0]) == (1.0, 2)
+    # The shared word is followed to the first two targets, and the best one is the third.
+    assert (capped.containment[0], capped.target[0]) == ((len(mine) - 1) / len(mine), 2)
     assert capped.capped[0] == 1 / len(mine)
     assert capped.pooled[0] == 1.0
+
+
+@pytest.mark.usefixtures("pairs_at_a_time")
+def test_a_family_of_thousands_is_one_cluster(monkeypatch):
+    """Every word of a family stands in more sequences than words are followed to."""
+    monkeypatch.setattr(similarity, "_OF_FREQUENT", 4)
+    rng = np.random.default_rng(0)
+    ancestor = rng.choice(list("ACGT"), 80)
+    members = []
+    for _ in range(90):
+        one = ancestor.copy()
+        one[rng.integers(0, 80, 2)] = rng.choice(list("ACGT"), 2)
+        members.append("".join(one))
+    strangers = ["".join(rng.choice(list("ACGT"), 80)) for _ in range(10)]
+    targets = sketch(coded(members[:60]), k=K)
+    queries = sketch(coded(members[60:] + strangers), k=K)
+    found = best_matches(queries, targets, max_occurrences=5)
+    exact = best_matches(queries, targets, max_occurrences=60)
+    assert (exact.capped == 0).all()
+    assert (found.capped[:30] > 0.5).all()
+    assert (found.containment <= exact.containment).all()
+    assert (found.containment + found.capped >= exact.containment - 1e-12).all()
+    assert (found.containment[:30] > 0.5).all()
+    related = have_relatives(queries, targets, threshold=0.3, max_occurrences=5)
+    assert related.tolist() == [True] * 30 + [False] * 10
+    labels = homology_clusters(
+        coded(members + strangers), k=K, threshold=0.3, max_occurrences=5
+    ).tolist()
+    assert labels == reference_clusters(members + strangers, 0.3)
+    assert set(labels[:90]) == {0}
 
 
 def reference_clusters(sequences, threshold):

@@ -172,7 +172,25 @@ def test_every_use_with_a_star_at_the_edge(results):
     assert len(table.rows) == 2 * len(TASKS)
     assert table.rows[0].name == "task0/full"
     assert [cell.text for cell in table.rows[0].cells][6] == "0.01*, 0.001"
-    assert "In 1 of 28 uses" in labelled_remarks(results)[1]
+    # Of two rates either is at an edge: that says nothing of the arm that chose.
+    said = labelled_remarks(results)
+    assert [text[:40] for text in said[1:]] == ["For 'full' two learning rates were tried"[:40]]
+
+
+def test_edges_and_last_epochs_are_counted(many):
+    place = many / "results"
+    with (place / "learning_rates.csv").open("a") as file:
+        file.write(tried(BASE, "1", "task0", "full", 3e-3, "0.1", False) + "\n")
+    lines = (place / "finetune.csv").read_text().splitlines()
+    # Of two trainings the best epoch is the third, and three were run.
+    lines[1:3] = [
+        text.replace(",60,1,", ",60,3,").replace(",60,2,", ",60,3,") for text in lines[1:3]
+    ]
+    (place / "finetune.csv").write_text("\n".join(lines) + "\n")
+    said = labelled_remarks(load_results(many))
+    assert said[1].startswith("In 1 of 28 uses the validation examples chose the smallest or the")
+    assert said[2].startswith("In 2 of 28 trainings the best epoch was the last that was run")
+    assert len(said) == 3
 
 
 def test_the_page_shows_deviations_and_folds_the_long_table(results):

@@ -38,6 +38,11 @@ def test_names_are_those_of_the_tables_that_exist():
     card = TaskCard(name="c", kind="classification", title="c", files=files)
     digest = task_digest(card, {"train": "x"})
     assert digest == "f402f99dd44f"
-    assert score_file(card, digest, "frozen", FineTuneConfig()) == (
-        "scores/c-frozen-a0101ac7e79f.parquet"
-    )
+    former = FineTuneConfig(probe_c=(0.01, 0.1, 1.0, 10.0))
+    assert score_file(card, digest, "frozen", former) == "scores/c-frozen-a0101ac7e79f.parquet"
+    # What a probe chooses among is no matter of other ways.
+    full = score_file(card, digest, "full", former)
+    assert full == score_file(card, digest, "full", FineTuneConfig())
+    assert full != score_file(card, digest, "full", FineTuneConfig(lr=1e-2))
+    random = {score_file(card, digest, "random", one) for one in (former, FineTuneConfig())}
+    assert len(random) == 2

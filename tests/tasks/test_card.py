@@ -72,6 +72,8 @@ def test_default_metrics_follow_the_kind():
         (labelled, {"ways": ("frosen",)}, "Did you mean 'frozen'"),
         (labelled, {"files": None}, "files is missing"),
         (labelled, {"files": {"dev": "x"}}, "files: unknown part 'dev'"),
+        (labelled, {"files": FILES | {"train": " "}}, "files: 'train' is ' ', which names no file"),
+        (labelled, {"files": FILES | {"test": "./"}}, "files: 'test' is './', which names no file"),
         (labelled, {"files": {"all": "x", "test": "y"}}, "'all' beside other parts"),
         (labelled, {"files": {"train": "x", "test": "y"}}, "files lacks valid"),
         (labelled, {"files": {"train": "x", "valid": "y"}}, "files lacks test"),

@@ -304,8 +304,16 @@ class TestRefused:
             train="sequence,label,id\nAC,0,x\nAG,1,y\n",
             test="sequence,label,id\nAC,0,z\nAG,1,x\n",
         )
-        assert "'x' stands twice" in message
-        assert "test part" in message
+        assert "test.csv, column 'id', line 3: 'x' stands twice" in message
+        assert "test part; the first is in" in message
+        assert "train.csv, line 2. Every example needs an id of its own" in message
+        assert "drop the column, or write the part before each (train-x)" in message
+
+    def test_an_id_twice_in_one_file(self, tmp_path):
+        message = refused(tmp_path, train="sequence,label,id\nAC,0,x\nAG,1,y\nAT,1,x\n")
+        assert "train.csv, column 'id', line 4: 'x' stands twice" in message
+        assert "train.csv, line 2. Every" in message
+        assert "number the rows through, or drop the column." in message
 
     def test_truncated_gzip(self, tmp_path):
         write_parts(tmp_path)

@@ -15,6 +15,7 @@ from lightning_dna.tasks.variant_data import VariantData
 from lightning_dna.tasks.variant_files import VariantSet, read_variants
 from lightning_dna.tasks.variant_places import BASELINES, clusters_of, read_annotation
 from lightning_dna.tasks.variant_source import VariantSource
+from lightning_dna.tasks.variant_windows import fitting
 
 #          1234567890
 SEQUENCE = "ACGTACGTAC" * 3
@@ -139,6 +140,28 @@ def test_rows_to_keep(tmp_path, genome):
     found = read_variants(write(tmp_path, TABLE.replace("chr1,", "1,")), genome, source)
     assert short(found) == EXPECTED[:2]
     assert found.notes == ("1 variant(s) of variants.csv left out: gene is none of a.",)
+
+
+def test_rows_that_are_not_wanted_need_no_position(tmp_path, genome):
+    text = "chrom,position,ref,alt,label,used\n1,1,A,G,0,yes\n1,NA,C,T,1,no\n1,2,C,T,1,yes\n"
+    source = VariantSource(keep={"used": ("yes",)})
+    found = read_variants(write(tmp_path, text), genome, source)
+    assert short(found) == EXPECTED[:2]
+    assert found.notes == ("1 variant(s) of variants.csv left out: used is none of yes.",)
+    with pytest.raises(DataError, match="row 3: position 'NA'; expected a whole number"):
+        read_variants(write(tmp_path, text), genome, VariantSource())
+
+
+def test_several_kinds_of_variants_are_told(tmp_path):
+    long = Genome.from_sequences({"chr1": SEQUENCE * 3})
+    text = "chrom,position,ref,alt,label\n1,31,A,G,0\n1,32,C,CTT,1\n1,33,GT,G,0\n1,35,A,T,1\n"
+    found = fitting(read_variants(write(tmp_path, text), long, VariantSource()), 40)
+    (note,) = found.notes
+    assert "(1 deletions, 1 insertions, 2 substitutions)" in note
+    assert "without training too" in note
+    few = "\n".join(text.splitlines()[:2]) + "\n1,35,A,T,1\n"
+    path = write(tmp_path, few, "few.csv")
+    assert fitting(read_variants(path, long, VariantSource()), 40).notes == ()
 
 
 def test_either_allele_may_be_that_of_the_genome(tmp_path, genome):

@@ -59,6 +59,22 @@ def class_entries(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def missing_classes(folder: Path, labels: tuple[str, ...] | None) -> list[str]:
+    """Return the classes of one part that have no entry, or an empty folder as their entry.
+
+    Args:
+        folder: The folder of the part.
+        labels: The classes; ``None`` takes the entries.
+    """
+    found = class_entries(folder)
+    return [
+        name
+        for name in labels or found
+        if name not in found
+        or (found[name].is_dir() and next(found[name].glob("*.txt"), None) is None)
+    ]
+
+
 def _check_names(folder: Path, found: tuple[str, ...], classes: tuple[str, ...]) -> None:
     """Refuse a folder whose classes are not those of the card."""
     if set(found) == set(classes) and classes:

@@ -7,12 +7,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lightning_dna.errors import DataError
-from lightning_dna.tasks.layouts.shared_table import COLUMN, check_task, pieces_of
+from lightning_dna.tasks.layouts.pieces import pieces_of
+from lightning_dna.tasks.layouts.shared_table import COLUMN, check_task
 from lightning_dna.tasks.layouts.table import REQUIRED, LabelledTable, columns_of
 
 
 def read_parquet(
-    path: Path, *, required: tuple[str, ...] = REQUIRED, task: str = ""
+    path: Path,
+    *,
+    required: tuple[str, ...] = REQUIRED,
+    task: str = "",
+    shared: bool = False,
 ) -> LabelledTable:
     """Read a Parquet file as text columns; only the columns that are needed are read.
 
@@ -20,10 +25,11 @@ def read_parquet(
         path: The file, or one of ``NAME-00000-of-00002.parquet`` and so on, which are one table.
         required: Columns that it must have; ``seq`` counts as ``sequence``.
         task: Of a table of several tasks, with a column ``task``, the one whose rows are read.
+        shared: Whether the table stands for those of all tasks, and must hold this one.
 
     Raises:
         DataError: If the file is not Parquet, lacks a column, has a missing value in a known
-            column, no row, or several tasks but not this one.
+            column, no row, or other tasks but not this one.
     """
     pieces = pieces_of(path)
     wanted: str | None = None
@@ -31,7 +37,7 @@ def read_parquet(
         names = list(pq.read_schema(path).names)
         places = columns_of(path, names, required)
         if COLUMN in names:
-            wanted = check_task(pieces, task)
+            wanted = check_task(pieces, task, shared=shared)
         chosen = [names[place] for place in places.values()]
         only = None if wanted is None else pc.field(COLUMN) == wanted
         frame = pa.concat_tables([pq.read_table(p, columns=chosen, filters=only) for p in pieces])

@@ -7,7 +7,7 @@ of its rows stood.
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,3 +121,35 @@ def columns_of(path: Path, header: Sequence[str], required: tuple[str, ...]) -> 
     if repeated:
         raise DataError(f"{path}: column '{repeated[0]}' stands twice in the first line.")
     return {name: names.index(name) for name in known}
+
+
+def check_ids(tables: Mapping[str, LabelledTable], ids: Mapping[str, Sequence[str]]) -> None:
+    """Refuse an id that two examples of a task share, within a file or across files.
+
+    Args:
+        tables: Part to the rows of its file.
+        ids: Part to the id of each row.
+
+    Raises:
+        DataError: If so; names both rows.
+    """
+    seen: dict[str, tuple[str, int]] = {}
+    for part, table in tables.items():
+        for row, name in enumerate(ids[part]):
+            first, index = seen.setdefault(name, (part, row))
+            if (first, index) == (part, row):
+                continue
+            other = tables[first]
+            way = "number the rows through, or drop the column"
+            if first != part:
+                way = (
+                    f"ids count for the whole task: drop the column, or write the part before "
+                    f"each ({first}-{name})"
+                )
+            raise table.refuse(
+                [row],
+                "id",
+                f"{name!r} stands twice, the second time in the {part} part; the first is in "
+                f"{other.path}, {other.place} {other.lines[index]}. Every example needs an id of "
+                f"its own; {way}.",
+            )

@@ -44,6 +44,9 @@ def add_command(
         default="error",
         help="sequences longer than the model: error (default) or truncate_center",
     )
+    verb.add_argument(
+        "--untrained", metavar="SEED", help="control: initial weights of this seed instead"
+    )
     verb.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     verb.set_defaults(verb=answer, subcommand=run)
 
@@ -60,6 +63,8 @@ def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
     if (options.task is None) == (options.fasta is None):
         raise ConfigError("give either --task or --fasta.")
     layer = int(number(options.layer, "--layer"))
+    seed = options.untrained
+    untrained = None if seed is None else int(number(seed, "--untrained", whole=True))
     from lightning_dna.study import embedding_export as export
     from lightning_dna.study.variant_scoring import open_model
     from lightning_dna.tasks.card import load_card
@@ -73,7 +78,7 @@ def run(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]]:
     else:
         sequences = export.task_sequences(load_card(options.task), options.tasks_root)
     rows, width = export.export_embeddings(
-        open_model(options.checkpoint),
+        open_model(options.checkpoint, untrained=untrained),
         sequences,
         options.out,
         config=config,

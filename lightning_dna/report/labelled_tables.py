@@ -117,17 +117,20 @@ def collapsed_verdicts(results: Results) -> list[tuple[str, str, str]]:
     """Return one sentence for each way and metric in place of one for every planned task."""
     found = []
     for (way, metric), tasks in _by_way_and_metric(results).items():
-        planned = [task for task in tasks if (task, metric) in results.primary]
-        if not planned:
-            continue
-        said = [
-            f"{name} {_in_words(results, name, planned, metric)}" for name in results.models[1:]
-        ]
-        place = f"{len(planned)} tasks, {task_title(f'x/{way}').removeprefix('X, ')}"
-        text = f"Against {results.study.baseline}, {'; '.join(said)}." if said else "One arm."
-        found.append(
-            (f"{place}, {display(metric).title}", text, _baselines_ahead(results, planned, metric))
-        )
+        # The same task under another split is no further task.
+        by_split: dict[str, list[str]] = {}
+        for task in tasks:
+            if (task, metric) in results.primary:
+                by_split.setdefault(task.rpartition("/")[0].partition("@")[2], []).append(task)
+        for split, planned in by_split.items():
+            said = [
+                f"{name} {_in_words(results, name, planned, metric)}" for name in results.models[1:]
+            ]
+            place = f"{len(planned)} tasks, {task_title(f'x/{way}').removeprefix('X, ')}"
+            place += f", split '{split}'" if split else ""
+            text = f"Against {results.study.baseline}, {'; '.join(said)}." if said else "One arm."
+            ahead = _baselines_ahead(results, planned, metric)
+            found.append((f"{place}, {display(metric).title}", text, ahead))
     return found
 
 

@@ -76,7 +76,7 @@ def test_a_probe_fitted_elsewhere_gives_the_same_predictions(checkpoint, card, t
     test_rows = scaler.transform(vectors[test].astype(float))
     np.testing.assert_array_equal(probe.predict(test_rows), scores.frame["prediction"])
     np.testing.assert_allclose(
-        probe.predict_proba(test_rows)[:, 1], scores.frame["score"], atol=2e-3
+        probe.predict_proba(test_rows)[:, 1], scores.frame["score"], atol=2e-4
     )
 
 
@@ -94,9 +94,21 @@ def test_a_fasta_file_with_other_pooling_and_layer(checkpoint, tmp_path, capsys)
         np.testing.assert_array_equal(found["embeddings"], expected)
 
 
+def test_untrained_weights_are_those_of_the_seed(checkpoint, tmp_path):
+    fasta, out = tmp_path / "mine.fa", tmp_path / "mine.npz"
+    fasta.write_text(">first\nACGTACGT\n")
+    arguments = ["--fasta", str(fasta), "--untrained", "7", "--out", str(out)]
+    assert main(["embed", str(checkpoint), *arguments]) == 0
+    initial = build_model(load_pretrained(checkpoint).config, seed=7).eval()
+    with np.load(out) as found:
+        expected = embed(initial, [np.array([0, 1, 2, 3] * 2, np.uint8)])
+        np.testing.assert_allclose(found["embeddings"], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--fasta", "short.fa", "--untrained", "x"], "--untrained"),
         ([], "give either --task or --fasta"),
         (["--task", "heldout_mlm"], "is of kind 'heldout_mlm'; allowed: classification"),
         (["--fasta", "nowhere.fa"], "nowhere.fa"),

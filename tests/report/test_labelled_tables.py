@@ -99,6 +99,30 @@ def test_the_verdict_counts_them_and_nothing_is_averaged(results):
     assert "No average over tasks is formed" in labelled_remarks(results)[0]
 
 
+def test_another_split_is_no_further_task(content, write, many):
+    """Three of the tasks are the others under another split."""
+    for name in ("estimates.csv", "comparisons.csv"):
+        for row in content[name]:
+            for at in (4, 5, 6):
+                row["task"] = row["task"].replace(f"task{at}/", f"task{at - 4}@homology/")
+    content["study.json"]["planned"] = [
+        [f"task{at - 4}@homology/full" if at > 3 else f"task{at}/full", "accuracy"]
+        for at in range(7)
+    ]
+    folder = write(content)
+    tunings = folder / "results" / "finetune.csv"
+    text = tunings.read_text()
+    for at in (4, 5, 6):
+        text = text.replace(f"task{at},", f"task{at - 4}@homology,")
+    tunings.write_text(text)
+    found = collapsed_verdicts(load_results(folder))
+    assert [place for place, _, _ in found] == [
+        "4 tasks, fine-tuned, Accuracy",
+        "3 tasks, fine-tuned, split 'homology', Accuracy",
+    ]
+    assert "hyena is better on 2 and is worse on 2;" in found[0][1]
+
+
 def test_a_simple_baseline_above_every_arm_is_counted(many):
     path = many / "results" / "estimates.csv"
     with path.open(newline="") as stream:

@@ -69,6 +69,8 @@ def _decompress(path: Path, copy: Path, *, blocked: bool) -> None:
 def text_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a text file with their line ends, decompressing gzip and bgzip.
 
+    A byte-order mark, which some programs write first, is no part of the text.
+
     Args:
         path: The file; what it is shows in its first bytes, not in its name.
 
@@ -82,7 +84,7 @@ def text_lines(path: Path) -> Iterator[str]:
             head = raw.read(18)
         packed = head.startswith(_GZIP)
         opened = gzip.open if packed else open
-        with opened(path, "rt", encoding="utf-8") as lines:
+        with opened(path, "rt", encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):  # noqa: B007 - the message counts too
                 yield line
         if head[12:16] == _BGZF_FIELD and _tail(path, len(_BGZF_END)) != _BGZF_END:

@@ -142,6 +142,17 @@ def test_rows_to_keep(tmp_path, genome):
     assert found.notes == ("1 variant(s) of variants.csv left out: gene is none of a.",)
 
 
+@pytest.mark.parametrize("name", ["variants.csv", "variants.csv.gz", "variants.vcf"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, genome, name):
+    text = TABLE.replace("chr1,", "1,") if "csv" in name else CLINVAR
+    source = VariantSource() if "csv" in name else CLINVAR_SOURCE
+    plain, path = tmp_path / f"plain-{name}", tmp_path / name
+    for place, start in ((plain, b""), (path, "\ufeff".encode())):
+        data = start + text.encode()
+        place.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert short(read_variants(path, genome, source)) == short(read_variants(plain, genome, source))
+
+
 def test_rows_that_are_not_wanted_need_no_position(tmp_path, genome):
     text = "chrom,position,ref,alt,label,used\n1,1,A,G,0,yes\n1,NA,C,T,1,no\n1,2,C,T,1,yes\n"
     source = VariantSource(keep={"used": ("yes",)})

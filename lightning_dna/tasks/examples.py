@@ -211,7 +211,7 @@ def _class_names(card: TaskCard, tables: list[LabelledTable]) -> tuple[str, ...]
 
 def _classes_found(tables: list[LabelledTable]) -> tuple[str, ...]:
     """Return the names of the classes 0, 1, ... up to the largest integer label in any file."""
-    largest = 0
+    largest, seen = 0, set[int]()
     for table in tables:
         labels = table.columns["label"]
         wrong = [
@@ -224,7 +224,8 @@ def _classes_found(tables: list[LabelledTable]) -> tuple[str, ...]:
                 f"{labels[wrong[0]]!r} is not an integer of 0 or more; name the labels in class "
                 f"order as 'labels' in the task card.",
             )
-        largest = max(largest, *(int(label) for label in labels))
+        seen.update(int(label) for label in labels)
+        largest = max(seen)
         if largest >= len(labels):
             raise table.refuse(
                 [row for row, label in enumerate(labels) if int(label) == largest],
@@ -232,6 +233,13 @@ def _classes_found(tables: list[LabelledTable]) -> tuple[str, ...]:
                 f"label {largest} would mean {largest + 1} classes for {len(labels)} rows; number "
                 f"the classes 0, 1, ..., or name them as 'labels' in the task card.",
             )
+    absent = sorted({*range(largest + 1)} - seen)
+    if absent:
+        raise DataError(
+            f"{tables[0].path}: no row of any part has the label {absent[0]}, and labels go up to "
+            f"{largest}. Number the classes 0, 1, ... without a gap, or name them in class order as"
+            f" 'labels' in the task card."
+        )
     return tuple(str(label) for label in range(largest + 1))
 
 

@@ -280,6 +280,15 @@ class TestRefused:
         assert "line 3" in message
         assert "1000000001 classes" in message
 
+    def test_a_number_that_no_row_has(self, tmp_path):
+        """Labels 1 and 2 would make a class 0 without an example."""
+        rows = "sequence,label\nAC,1\nAG,2\nAT,1\n"
+        message = refused(tmp_path, train=rows, dev=rows, test=rows)
+        assert "no row of any part has the label 0, and labels go up to 2" in message
+        assert "name them in class order as 'labels'" in message
+        write_parts(tmp_path, train=rows, dev=rows, test=rows)
+        assert load_examples(card_of(labels=("1", "2")), tmp_path).classes == ("1", "2")
+
     def test_a_label_that_the_card_does_not_name(self, tmp_path):
         write_parts(tmp_path, train="sequence,label\nAC,no\nAG,maybe\n")
         with pytest.raises(DataError, match=r"line 3: 'maybe' is not a label.*allowed: no, yes"):

@@ -31,14 +31,17 @@ def gain_verdicts(results: Results) -> list[tuple[str, str, str]]:
     for way, control, metric in dict.fromkeys(
         (row.task.rpartition("/")[2], row.baseline, row.metric) for row in results.gains
     ):
-        said = []
-        for name in results.models:
-            rows = _of(results, way, metric, name)
-            counts = Counter(verdict_label(row) for row in rows)
-            if rows:
-                words = listing([f"{word} on {count}" for word, count in sorted(counts.items())])
-                said.append(f"{name}: {words}")
         tasks = len({row.task for row in results.gains if row.task.rpartition("/")[2] == way})
+        arms: dict[str, list[str]] = {}
+        for name in results.models:
+            counts = Counter(verdict_label(row) for row in _of(results, way, metric, name))
+            words = [f"{word} on {count}" if tasks > 1 else word for word, count in counts.items()]
+            if words:
+                arms.setdefault(listing(sorted(words)), []).append(name)
+        said = [
+            f"{'every arm' if len(arms) == 1 else listing(names)}: {words}"
+            for words, names in arms.items()
+        ]
         place = (
             f"Pretraining, {tasks} task{'s' * (tasks > 1)}, {_words(way)} against"
             f" {_words(control)}, {display(metric).title}"

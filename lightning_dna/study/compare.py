@@ -15,11 +15,7 @@ import pandas as pd
 
 from lightning_dna import atomic
 from lightning_dna.errors import ResultsError
-from lightning_dna.stats.alignment import align
-from lightning_dna.stats.bootstrap import bootstrap_metrics
 from lightning_dna.stats.comparison import compare, estimates
-from lightning_dna.stats.metrics import Metric
-from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates, subtract
 from lightning_dna.study.canary_views import group_names
@@ -32,6 +28,7 @@ from lightning_dna.study.matched_gap import gap_metrics
 from lightning_dna.study.pretraining_gains import pretraining_gains
 from lightning_dna.study.recipe_sections import ComparisonConfig
 from lightning_dna.study.record import write_tables
+from lightning_dna.study.resampling import bootstrap
 from lightning_dna.study.similarity_views import similarity_views
 from lightning_dna.study.split_drops import split_drops
 from lightning_dna.study.study import Study
@@ -174,28 +171,15 @@ def _replicates(
     for task, metrics in tasks.items():
         if task in views.gaps:
             parts = [
-                _bootstrap(kept[part], gap_metrics(task, metrics), config)
+                bootstrap(kept[part], gap_metrics(task, metrics), config)
                 for part in views.gaps[task]
                 if part in kept
             ]
             if len(parts) == 2:
                 reps[task] = subtract(parts[0], parts[1], task=task)
         elif task in kept:
-            reps[task] = _bootstrap(kept[task], metrics, config)
+            reps[task] = bootstrap(kept[task], metrics, config)
     return reps
-
-
-def _bootstrap(
-    predictions: Sequence[Predictions], metrics: Sequence[str | Metric], config: ComparisonConfig
-) -> Replicates:
-    """Bootstrap one task."""
-    clustered = predictions[0].cluster_id is not None
-    plan = ResamplingPlan(
-        n_resamples=config.resamples,
-        unit="cluster" if clustered else "example",
-        seed=config.seed,
-    )
-    return bootstrap_metrics(align(predictions), list(metrics), plan)
 
 
 def _enough(views: Views, config: ComparisonConfig) -> list[str]:
@@ -285,7 +269,7 @@ def _by_chromosome(scores: pd.DataFrame, config: ComparisonConfig) -> pd.DataFra
         view = [one for one in view if seeds[one.variant] >= need]
         if not view:
             continue
-        reps = _bootstrap(view, COMPARED_MLM, config)
+        reps = bootstrap(view, COMPARED_MLM, config)
         table = estimates({reps.task: reps}, scope=config.scope, level=config.level).to_frame()
         frames.append(table.assign(chrom=chrom, part=part))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

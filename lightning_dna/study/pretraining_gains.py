@@ -10,13 +10,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from lightning_dna.stats.alignment import align
-from lightning_dna.stats.bootstrap import bootstrap_metrics
 from lightning_dna.stats.comparison import compare
-from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import Replicates
 from lightning_dna.study.recipe_sections import ComparisonConfig
+from lightning_dna.study.resampling import bootstrap
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.variant_source import CONTROL_SCORES, read_control
 
@@ -65,9 +63,7 @@ def pretraining_gains(
                 key = f"{task}/{arm}"
                 both = _both(views[task], views[other], arm, key)
                 if both:
-                    families[key] = bootstrap_metrics(
-                        align(both), [metrics[task][0]], _plan(both, config)
-                    )
+                    families[key] = bootstrap(both, [metrics[task][0]], config)
                     named[key] = task, control, arm
     if not families:
         return pd.DataFrame()
@@ -98,11 +94,3 @@ def _both(
         for one in side
         if one.seed in seeds
     ]
-
-
-def _plan(predictions: Sequence[Predictions], config: ComparisonConfig) -> ResamplingPlan:
-    """Return how to resample: clusters where there are any."""
-    clustered = predictions[0].cluster_id is not None
-    return ResamplingPlan(
-        n_resamples=config.resamples, unit="cluster" if clustered else "example", seed=config.seed
-    )

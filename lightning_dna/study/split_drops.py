@@ -6,13 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lightning_dna.stats.alignment import align
-from lightning_dna.stats.bootstrap import bootstrap_metrics
 from lightning_dna.stats.comparison import compare, estimates
-from lightning_dna.stats.plan import ResamplingPlan
 from lightning_dna.stats.predictions import Predictions
 from lightning_dna.stats.replicates import subtract
 from lightning_dna.study.recipe_sections import ComparisonConfig
+from lightning_dna.study.resampling import bootstrap
 from lightning_dna.tasks.card import TaskCard
 from lightning_dna.tasks.split_views import PAIRED
 
@@ -86,14 +84,6 @@ def _of_variant(
     return [one for one in first if one.seed in seeds], [one for one in second if one.seed in seeds]
 
 
-def _plan(predictions: Sequence[Predictions], config: ComparisonConfig) -> ResamplingPlan:
-    """Return how to resample: clusters where there are any."""
-    clustered = predictions[0].cluster_id is not None
-    return ResamplingPlan(
-        n_resamples=config.resamples, unit="cluster" if clustered else "example", seed=config.seed
-    )
-
-
 def _paired(
     first: Sequence[Predictions],
     second: Sequence[Predictions],
@@ -121,7 +111,7 @@ def _paired(
         for one in second
     ]
     both = [*(replace(one, variant="original") for one in first), *renamed]
-    reps = bootstrap_metrics(align(both), list(metrics), _plan(first, config))
+    reps = bootstrap(both, metrics, config)
     table = compare(
         {task: reps},
         baseline="resplit",
@@ -152,9 +142,7 @@ def _unpaired(
     config: ComparisonConfig,
 ) -> Iterator[dict[str, object]]:
     """Compare predictions of two sets of examples."""
-    sides = [
-        bootstrap_metrics(align(one), list(metrics), _plan(one, config)) for one in (first, second)
-    ]
+    sides = [bootstrap(one, metrics, config) for one in (first, second)]
     name = f"{second[0].task}/drop"
     gap = subtract(sides[0], sides[1], task=name, orientation="same")
     values = [

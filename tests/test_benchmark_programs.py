@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lightning_dna.tasks.base import Scores
-
 ROOT = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -59,25 +57,6 @@ def test_baselines_of_a_folder_are_scored_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "row_of", lambda *_: pytest.fail("scored again"))
     run(monkeypatch, module, *words, "--baselines", "majority", "kmer_logistic")
-
-
-def test_trained_and_untrained_scores_become_models(tmp_path, monkeypatch):
-    for name, score in (("llr", 0.25), ("untrained_llr", 0.75)):
-        row = {"task": f"t/{name}", "variant": "hyena", "seed": 0, "example_id": "x",
-               "cluster_id": "e", "label": 1, "score": score}  # fmt: skip
-        Scores(pd.DataFrame([row]), "ranking").write(
-            tmp_path / "runs" / "a" / "scores" / f"t-{name}-0.parquet"
-        )
-    module, out = program("control_predictions"), tmp_path / "both.csv"
-    run(monkeypatch, module, tmp_path, "--task", "t", "--out", out)
-    table = pd.read_csv(out)
-    assert dict(zip(table["variant"], table["score"], strict=True)) == {
-        "hyena": 0.25,
-        "hyena_untrained": 0.75,
-    }
-    with pytest.raises(SystemExit, match="no scores embedding_cosine of both kinds"):
-        run(monkeypatch, module, tmp_path, "--task", "t", "--score", "embedding_cosine",
-            "--out", out)  # fmt: skip
 
 
 class TestHomologyAgreement:

@@ -6,7 +6,7 @@ from lightning_dna.report.numbers import ABSENT, display, listing
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import Difference
 from lightning_dna.report.tables import VERDICT_SYMBOLS, Cell, Column, Table, TableRow
-from lightning_dna.report.wording import task_title, verdict_label
+from lightning_dna.report.wording import verdict_label, way_title
 
 GAIN_MEANINGS = (
     "The same arm, used in the same way, with its trained weights and with its initial ones:"
@@ -16,25 +16,22 @@ GAIN_MEANINGS = (
 )
 
 
+Key = tuple[str, str, str]  # way, control, metric
+
+
 def gain_tables(results: Results) -> list[Table]:
     """Return a table of tasks by arms for each way that was scored with and without training."""
-    groups: dict[tuple[str, str, str], list[Difference]] = {}
-    for row in results.gains:
-        way = row.task.rpartition("/")[2]
-        groups.setdefault((way, row.baseline, row.metric), []).append(row)
-    return [_table(results, *key, rows) for key, rows in groups.items()]
+    return [_table(results, *key, rows) for key, rows in _groups(results).items()]
 
 
 def gain_verdicts(results: Results) -> list[tuple[str, str, str]]:
     """Return, for each way, what the trained weights are worth to each arm, in a sentence."""
     found = []
-    for way, control, metric in dict.fromkeys(
-        (row.task.rpartition("/")[2], row.baseline, row.metric) for row in results.gains
-    ):
-        tasks = len({row.task for row in results.gains if row.task.rpartition("/")[2] == way})
+    for (way, control, metric), rows in _groups(results).items():
+        tasks = len({row.task for row in rows})
         arms: dict[str, list[str]] = {}
         for name in results.models:
-            counts = Counter(verdict_label(row) for row in _of(results, way, metric, name))
+            counts = Counter(verdict_label(row) for row in rows if row.variant == name)
             words = [f"{word} on {count}" if tasks > 1 else word for word, count in counts.items()]
             if words:
                 arms.setdefault(listing(sorted(words)), []).append(name)
@@ -43,20 +40,20 @@ def gain_verdicts(results: Results) -> list[tuple[str, str, str]]:
             for words, names in arms.items()
         ]
         place = (
-            f"Pretraining, {tasks} task{'s' * (tasks > 1)}, {_words(way)} against"
-            f" {_words(control)}, {display(metric).title}"
+            f"Pretraining, {tasks} task{'s' * (tasks > 1)}, {way_title(way)} against"
+            f" {way_title(control)}, {display(metric).title}"
         )
         found.append((place, f"{'; '.join(said)}.", ""))
     return found
 
 
-def _of(results: Results, way: str, metric: str, name: str) -> list[Difference]:
-    """Return the rows of one way, metric and arm."""
-    return [
-        row
-        for row in results.gains
-        if (row.task.rpartition("/")[2], row.metric, row.variant) == (way, metric, name)
-    ]
+def _groups(results: Results) -> dict[Key, list[Difference]]:
+    """Group the gains by way, control and metric, in the order of the results."""
+    groups: dict[Key, list[Difference]] = {}
+    for row in results.gains:
+        key = row.task.rpartition("/")[2], row.baseline, row.metric
+        groups.setdefault(key, []).append(row)
+    return groups
 
 
 def _table(results: Results, way: str, control: str, metric: str, rows: list[Difference]) -> Table:
@@ -88,15 +85,10 @@ def _table(results: Results, way: str, control: str, metric: str, rows: list[Dif
         Column(title=title, group=name) for name in names for title in (control, way, "gain")
     )
     return Table(
-        title=f"{_words(way).capitalize()} minus {_words(control)}: {shown.title}.",
+        title=f"{way_title(way).capitalize()} minus {way_title(control)}: {shown.title}.",
         columns=columns,
         rows=tuple(lines),
         first="Task",
         remark="The sign is of the gain, adjusted over the family. Every value:"
         " results/pretraining.csv.",
     )
-
-
-def _words(way: str) -> str:
-    """Return what a way is called within a sentence."""
-    return task_title(f"x/{way}").removeprefix("X, ")

@@ -10,7 +10,7 @@ from lightning_dna.report.numbers import ABSENT, display, duration, fixed, listi
 from lightning_dna.report.results import Results
 from lightning_dna.report.rows import TriedRate, Tuning
 from lightning_dna.report.tables import VERDICT_SYMBOLS, Cell, Column, Table, TableRow
-from lightning_dna.report.wording import task_title, verdict_label
+from lightning_dna.report.wording import verdict_label, way_title
 
 One = TypeVar("One")
 
@@ -74,7 +74,7 @@ def _matrix(results: Results, way: str, metric: str, tasks: Sequence[str]) -> Ta
     counts = tuple(Cell(text=_counted(results, name, tasks, metric)) for name in names)
     rows.append(TableRow(name="verdicts", note="", role="reference", cells=counts))
     planned = sum((task, metric) in results.study.planned for task in tasks)
-    title = f"{task_title(f'x/{way}').removeprefix('X, ').capitalize()}: {shown.title}."
+    title = f"{way_title(way).capitalize()}: {shown.title}."
     remark = (
         f"Beneath each value its {results.study.level:.0%} interval. Against"
         f" {results.study.baseline}: {_legend()}. {planned} of {len(tasks)} rows are planned and"
@@ -126,7 +126,7 @@ def collapsed_verdicts(results: Results) -> list[tuple[str, str, str]]:
             said = [
                 f"{name} {_in_words(results, name, planned, metric)}" for name in results.models[1:]
             ]
-            place = f"{len(planned)} tasks, {task_title(f'x/{way}').removeprefix('X, ')}"
+            place = f"{len(planned)} tasks, {way_title(way)}"
             place += f", split '{split}'" if split else ""
             text = f"Against {results.study.baseline}, {'; '.join(said)}." if said else "One arm."
             ahead = _baselines_ahead(results, planned, metric)

@@ -108,6 +108,16 @@ _NOT_TESTED = {
 }
 
 
+def way_title(way: str) -> str:
+    """Return what a way of using a model, or a score of variants, is called within a sentence.
+
+    Example:
+        >>> way_title("full"), way_title("frozen")
+        ('fine-tuned', 'linear probe, frozen weights')
+    """
+    return _LAST_PART.get(way, way)
+
+
 def task_title(task: str) -> str:
     """Return a task's name in words.
 

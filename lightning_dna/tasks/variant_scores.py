@@ -151,7 +151,9 @@ def score_variants(
                 f"training of this model diverge? Look at its curves."
             )
     found = means | columns
-    found |= {f"abs_{name}": abs(values) for name, values in found.items() if name[:3] == "llr"}
+    found |= {
+        f"abs_{name}": abs(values) for name, values in found.items() if name.startswith("llr")
+    }
     return {f"{name}{part}": found[f"{name}{part}"] for part in _PARTS for name in scores}
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 
+from lightning_dna.report.gain_table import gain_tables, gain_verdicts
 from lightning_dna.report.labelled_tables import (
     collapsed_verdicts,
     labelled_remarks,
@@ -121,6 +123,33 @@ def test_another_split_is_no_further_task(content, write, many):
         "3 tasks, fine-tuned, split 'homology', Accuracy",
     ]
     assert "hyena is better on 2 and is worse on 2;" in found[0][1]
+
+
+def test_gains_are_counted_by_way_and_metric(results):
+    """A task that is measured by another metric is no task of this sentence."""
+    template = next(row for row in results.comparisons if row.variant == OTHER)
+    gains = [
+        replace(template, task=f"{task}/full", baseline="scratch", metric=metric, verdict=verdict)
+        for task, metric, verdict in (
+            ("a", "accuracy", "better"),
+            ("b", "accuracy", "worse"),
+            ("c", "mcc", "better"),
+        )
+    ]
+    results = replace(results, gains=tuple(gains))
+    assert gain_verdicts(results) == [
+        (
+            "Pretraining, 2 tasks, fine-tuned against trained from scratch, Accuracy",
+            "every arm: better on 1 and worse on 1.",
+            "",
+        ),
+        (
+            "Pretraining, 1 task, fine-tuned against trained from scratch, Matthews correlation",
+            "every arm: better.",
+            "",
+        ),
+    ]
+    assert [len(table.rows) for table in gain_tables(results)] == [2, 1]
 
 
 def test_a_simple_baseline_above_every_arm_is_counted(many):
